@@ -1,0 +1,41 @@
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q
+
+.PHONY: help setup demo test check clean
+
+help:
+	@echo "make setup   virtual environment in $(VENV) with the tested versions; builds GPAW (a few minutes)"
+	@echo "make demo    setup, then screen three high-entropy perovskites here (about ten minutes on two cores)"
+	@echo "make test    setup, then all tests (about ten minutes)"
+	@echo "make check   setup, then ruff, mypy and import-linter"
+	@echo "make clean   remove $(VENV)"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt tools/gpaw_siteconfig.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Python 3.11 or later is needed, $(PYTHON) is $$($(PYTHON) -V). Mend: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@command -v g++ >/dev/null || { echo "error: g++ is needed to build GPAW. Mend: apt-get install g++" >&2; exit 1; }
+	@echo "setting up $(VENV): downloads about 1 GB and builds GPAW, a few minutes"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	GPAW_CONFIG=$(CURDIR)/tools/gpaw_siteconfig.py $(PIP) -c constraints.txt -e '.[mlip,gpaw,mongod,dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/hemiec run flows/quickstart.yaml
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,164 @@
+"""`hemiec run`, `submit` and `work`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hemiec.cli.session import json_option, print_json, store
+from hemiec.launch.status import Status
+
+_campaign = click.argument("campaign", type=click.Path(dir_okay=False, path_type=Path))
+_workers = click.option("-n", "--workers", type=click.IntRange(1, 256), help="Worker processes; default one per core.")
+
+
+@click.command()
+@_campaign
+@_workers
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Report file; default NAME-leaderboard.html."
+)
+@json_option
+@click.pass_context
+def run(ctx: click.Context, campaign: Path, workers: int | None, html: Path | None, as_json: bool) -> None:
+    """Run a campaign here, from compositions to leaderboard.
+
+    What is finished is never computed again. Stopped or killed, the same command goes on.
+
+    \b
+    Example:
+      hemiec run flows/quickstart.yaml
+    """
+    from hemiec.cli.progress import Progress
+    from hemiec.cli.results import make_leaderboard, show_leaderboard
+    from hemiec.launch.crew import Crew
+    from hemiec.launch.launchpad import open_launchpad
+    from hemiec.launch.reconcile import reconcile
+    from hemiec.launch.status import read_status
+    from hemiec.launch.submit import submit as submit_campaign
+    from hemiec.ranking.report import to_html
+    from hemiec.store.builder import build
+    from hemiec.workflows.campaign import load_campaign
+
+    with store() as (settings, database):
+        loaded = load_campaign(campaign)
+        name = loaded.spec.name
+        launchpad = open_launchpad(database)
+        reconcile(database, launchpad)
+        added = submit_campaign(database, launchpad, loaded)
+        click.echo(
+            f"{name}: {added.added} jobs added, {added.pending} pending, {added.finished} finished before", err=True
+        )
+        status = read_status(database, name)
+        if not status.settled:
+            crew = Crew(settings, database, launchpad, campaign=name, workers=workers or settings.workers)
+            try:
+                with Progress(name) as progress:
+                    status = crew.run(progress)
+            except KeyboardInterrupt:
+                _stopped(database, launchpad, f"hemiec run {campaign}")
+                ctx.exit(130)
+        build(database)
+        leaderboard = make_leaderboard(database, None, campaign=name)
+        report = html or Path(f"{name}-leaderboard.html")
+        write_atomically(report, to_html(leaderboard))
+        show_leaderboard(leaderboard, as_json=as_json)
+        click.echo(f"report: {report.absolute()}", err=True)
+        ctx.exit(_verdict(status))
+
+
+@click.command()
+@_campaign
+@click.option("--dry-run", is_flag=True, help="Say what would be added; change nothing.")
+@json_option
+def submit(campaign: Path, dry_run: bool, as_json: bool) -> None:
+    """Put a campaign's missing jobs on the LaunchPad without running them.
+
+    \b
+    Example:
+      hemiec submit flows/quickstart.yaml && hemiec work
+    """
+    from dataclasses import asdict
+
+    from hemiec.launch.launchpad import open_launchpad
+    from hemiec.launch.submit import plan_submission
+    from hemiec.launch.submit import submit as submit_campaign
+    from hemiec.workflows.campaign import load_campaign
+
+    with store() as (_, database):
+        loaded = load_campaign(campaign)
+        launchpad = open_launchpad(database)
+        result = plan_submission(database, loaded) if dry_run else submit_campaign(database, launchpad, loaded)
+        if as_json:
+            print_json({"campaign": loaded.spec.name, "dry_run": dry_run, **asdict(result)})
+        else:
+            verb = "would be added" if dry_run else "added"
+            click.echo(
+                f"{loaded.spec.name}: {result.added} jobs {verb}, {result.pending} pending, {result.finished} finished before"
+            )
+
+
+@click.command()
+@click.argument("campaign", required=False)
+@_workers
+@click.pass_context
+def work(ctx: click.Context, campaign: str | None, workers: int | None) -> None:
+    """Run what is on the LaunchPad, of one campaign (by name) or of all.
+
+    \b
+    Example:
+      hemiec work quickstart -n 2
+    """
+    from hemiec.cli.progress import Progress
+    from hemiec.launch.crew import Crew
+    from hemiec.launch.launchpad import open_launchpad
+    from hemiec.launch.status import read_status
+
+    with store() as (settings, database):
+        launchpad = open_launchpad(database)
+        status = read_status(database, campaign)
+        if not status.jobs:
+            click.echo("nothing is on the LaunchPad; `hemiec submit CAMPAIGN` puts it there.")
+            return
+        crew = Crew(settings, database, launchpad, campaign=campaign, workers=workers or settings.workers)
+        try:
+            with Progress(campaign or "LaunchPad") as progress:
+                status = crew.run(progress)
+        except KeyboardInterrupt:
+            _stopped(database, launchpad, f"hemiec work {campaign or ''}".strip())
+            ctx.exit(130)
+        click.echo(f"{status.counts['done']} of {len(status.jobs)} jobs done; `hemiec build` gathers the results.")
+        ctx.exit(_verdict(status))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a crash or a full disk leaves the old one or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _stopped(database: object, launchpad: object, command: str) -> None:
+    from hemiec.launch.reconcile import reconcile
+
+    reconcile(database, launchpad)  # type: ignore[arg-type]
+    click.echo(f"Stopped; everything that finished is kept. Go on with: {command}", err=True)
+
+
+def _verdict(status: Status) -> int:
+    """Say which jobs failed, and return the exit code."""
+    failed = [job for job in status.jobs if job.state == "failed"]
+    if not failed:
+        return 0
+    first = failed[0]
+    click.echo(
+        f"error: {len(failed)} of {len(status.jobs)} jobs failed, the first {first.label} {first.step}: {first.message} "
+        "Mend: see `hemiec errors`; `hemiec rerun` makes failed jobs ready again.",
+        err=True,
+    )
+    return 1

@@ -1,0 +1,123 @@
+"""Progress of a running campaign: a live table on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from hemiec.launch.status import JobStatus, Status
+
+#: Without a terminal, a line at least this often says what is going on.
+HEARTBEAT_SECONDS = 30.0
+_MARKS = {"done": ("●", "green"), "running": ("◐", "yellow"), "failed": ("✗", "red")}
+
+
+class Progress:
+    """Show what runs, how much is left and for how long it has been going; use as a context manager."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.console = Console(stderr=True)
+        self.started = time.monotonic()
+        self._live: Live | None = None
+        self._seen: dict[str, str] = {}
+        self._last_line = -HEARTBEAT_SECONDS
+
+    def __enter__(self) -> Progress:
+        if self.console.is_terminal:
+            self._live = Live(console=self.console, refresh_per_second=2, transient=True)
+            self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.__exit__(kind, error, traceback)
+
+    def __call__(self, status: Status) -> None:
+        """Show a status."""
+        if self._live is not None:
+            self._live.update(Group(summary(status, self.title, self._elapsed()), steps_table(status)))
+            return
+        before, self._seen = self._seen, {job.uuid: job.state for job in status.jobs}
+        done = status.counts["done"] + status.counts["failed"]
+        for job in status.jobs:
+            if before and before.get(job.uuid) != job.state and job.state in ("running", "done", "failed"):
+                self._print(f"[{done}/{len(status.jobs)}]  {line(job)}")
+        if self._elapsed() - self._last_line > HEARTBEAT_SECONDS:
+            running = ", ".join(f"{j.label} {j.step} {clock(j.elapsed_s or 0)}" for j in status.jobs if j.state == "running")
+            self._print(f"{summary(status, self.title)}{f'; now {running}' if running else ''}")
+
+    def _print(self, text: str) -> None:
+        self._last_line = self._elapsed()
+        self.console.print(Text(f"{clock(self._last_line):>6}  {text}"), soft_wrap=True)
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+
+def summary(status: Status, title: str, elapsed_s: float | None = None) -> Text:
+    """Return one line: how many jobs are in which state."""
+    counts = status.counts
+    left = sum(counts[s] for s in ("running", "ready", "waiting", "paused"))
+    text = f"{title}: {counts['done']} of {len(status.jobs)} jobs done, {counts['running']} running, {left} left"
+    if counts["failed"]:
+        text += f", {counts['failed']} failed"
+    if elapsed_s is not None:
+        text += f", {clock(elapsed_s)} elapsed"
+    return Text(text)
+
+
+def steps_table(status: Status) -> Table:
+    """Return a table with a mark for every job of every candidate; reference phases share a row."""
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("candidate")
+    table.add_column("jobs")
+    table.add_column("now")
+    references: list[JobStatus] = []
+    for label, jobs in status.by_label().items():
+        if all(job.step == "reference" for job in jobs):
+            references += jobs
+        else:
+            table.add_row(label, _marks(jobs), _now(jobs))
+    if references:
+        table.add_row("reference phases", _marks(references), _now(references))
+    return table
+
+
+def line(job: JobStatus) -> str:
+    """Return one line about a job."""
+    took = f" ({clock(job.elapsed_s)})" if job.elapsed_s is not None and job.state != "running" else ""
+    why = f": {job.message}" if job.message else ""
+    return f"{job.label}  {job.step}  {job.state}{took}{why}"
+
+
+def clock(seconds: float) -> str:
+    """Return seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _marks(jobs: list[JobStatus]) -> Text:
+    text = Text()
+    for job in jobs:
+        mark, colour = _MARKS.get(job.state, ("·", "dim"))
+        text.append(mark, style=colour)
+    return text
+
+
+def _now(jobs: list[JobStatus]) -> str:
+    running = [job for job in jobs if job.state == "running"]
+    if running:
+        return ", ".join(
+            f"{job.label if job.step == 'reference' else job.step} {clock(job.elapsed_s or 0)}" for job in running
+        )
+    left = sum(job.state not in ("done", "failed") for job in jobs)
+    return f"{left} left" if left else "done" if all(job.state == "done" for job in jobs) else "failed"

@@ -1,0 +1,40 @@
+"""What most commands need: the database of the current settings, quiet libraries, JSON output."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from hemiec.settings import Settings, load_settings
+from hemiec.store.database import Database, open_database
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def quiet() -> None:
+    """Keep libraries' warnings and log lines off the terminal."""
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+
+
+@contextmanager
+def store() -> Iterator[tuple[Settings, Database]]:
+    """Open the configured database for one command."""
+    quiet()
+    settings = load_settings()
+    database = open_database(settings)
+    try:
+        yield settings, database
+    finally:
+        database.close()
+
+
+def print_json(content: Any) -> None:
+    """Print JSON for programs."""
+    click.echo(json.dumps(content, indent=2, default=str))

@@ -1,0 +1,1 @@
+"""The space of candidates: site fractions, charge balance, descriptors and names."""

@@ -1,0 +1,1 @@
+"""Named protocols and the calculators behind them."""

@@ -1,0 +1,66 @@
+"""Machine-learned potentials whose wheels carry their weights, as atomate2 makers and ASE calculators."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from hemiec import __version__
+from hemiec.engines.protocol import MlipProtocol
+from hemiec.errors import EngineError
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+    from atomate2.forcefields.jobs import ForceFieldRelaxMaker
+
+
+def relax_maker(protocol: MlipProtocol, *, relax_cell: bool, name: str) -> ForceFieldRelaxMaker:
+    """Return atomate2's relax maker with the protocol's model and criteria."""
+    from atomate2.forcefields.jobs import ForceFieldRelaxMaker
+
+    return ForceFieldRelaxMaker(
+        name=name,
+        force_field_name=protocol.model.force_field,
+        calculator_kwargs=dict(protocol.model.calculator_kwargs),
+        relax_cell=relax_cell,
+        steps=protocol.relax.max_steps,
+        relax_kwargs={"fmax": protocol.relax.fmax_eV_per_A},
+        optimizer_kwargs={"optimizer": protocol.relax.optimizer},
+    )
+
+
+def calculator(protocol: MlipProtocol) -> Calculator:
+    """Return the protocol's ASE calculator: energy in eV, forces in eV/angstrom; loaded once per process.
+
+    Raises
+    ------
+    EngineError
+        If the model's package is not installed.
+    """
+    return _load(protocol.model.force_field, tuple(sorted(protocol.model.calculator_kwargs.items())))
+
+
+@lru_cache(maxsize=4)
+def _load(force_field: str, kwargs: tuple[tuple[str, object], ...]) -> Calculator:
+    try:
+        if force_field == "CHGNet":
+            from chgnet.model.dynamics import CHGNetCalculator
+
+            return CHGNetCalculator(verbose=False, **dict(kwargs))
+        from sevenn.calculator import SevenNetCalculator
+
+        return SevenNetCalculator(**dict(kwargs))
+    except ImportError as error:
+        raise EngineError(f"{force_field} is not installed.", mend="pip install 'hemiec[mlip]'") from error
+
+
+def versions(protocol: MlipProtocol) -> dict[str, str]:
+    """Return the versions that decide the numbers: hemiec, the model's package, atomate2 and ASE."""
+    found = {"hemiec": __version__}
+    for package in (protocol.model.package, "torch", "atomate2", "ase"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,1 @@
+"""FireWorks: submission, workers, progress and repair."""

@@ -1,0 +1,200 @@
+"""A leaderboard as one HTML file that needs nothing else: no network, no other file."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from importlib import resources
+from itertools import combinations
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from hemiec.ranking.export import COLUMNS, MISSING, Column, distinct_methods, method_mark, missing_reasons
+from hemiec.ranking.leaderboard import quantity
+from hemiec.schemas.documents import HopSummary
+from hemiec.schemas.leaderboard import LeaderboardDoc, LeaderboardEntry
+from hemiec.schemas.quantity import Quantity
+
+TEMPLATE = "report.html.jinja"
+#: The properties that are drawn against each other, in pairs.
+DRAWN = tuple(column for column in COLUMNS if column.property != "formation_enthalpy_from_oxides_per_atom")
+#: Amounts in a formula: a number after an element, a bracket or another subscript's end.
+AMOUNT = re.compile(r"(?<=[A-Za-z)\]])(\d+(?:\.\d+)?)")
+#: Width given to a hop without a path, in angstrom: about one oxygen-oxygen distance in a perovskite.
+UNKNOWN_HOP_LENGTH = 2.8
+
+
+def to_html(doc: LeaderboardDoc) -> str:
+    """Return the leaderboard as one self-contained HTML file of about 5 MB.
+
+    It holds the sortable table, the ranked properties against each other, and a card per candidate
+    with its energy profile and provenance. plotly.js is inlined, and a content security policy
+    forbids the page to ask any host for anything.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["chemical"] = chemical
+    template = environment.from_string(resources.files("hemiec.ranking").joinpath(TEMPLATE).read_text("utf-8"))
+    return template.render(
+        doc=doc,
+        columns=COLUMNS,
+        by_property={column.property: column for column in COLUMNS},
+        n_ranked=sum(entry.rank is not None for entry in doc.entries),
+        methods={column.property: distinct_methods(doc.entries, column.property) for column in COLUMNS},
+        n_protocols={column.property: _n_protocols(doc.entries, column) for column in COLUMNS},
+        reasons={column.property: missing_reasons(doc.entries, column.property) for column in COLUMNS},
+        charts={
+            "panels": [_panel(doc, x, y) for x, y in combinations(DRAWN, 2)],
+            "profiles": [profile(entry.hops) for entry in doc.entries],
+        },
+        # The library itself, from the installed package, goes in as it is.
+        plotly_js=Markup(get_plotlyjs()),
+        quantity=quantity,
+        number=number,
+        spread=spread,
+        method_mark=method_mark,
+        MISSING=MISSING,
+    )
+
+
+def number(value: float | None, digits: int) -> str:
+    """Return a number for people: fixed digits, a true minus sign, a dash if it is missing."""
+    if value is None:
+        return MISSING
+    text = f"{value:.{digits}f}"
+    # -0.00 reads as a result; it is a rounded zero.
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def spread(found: Quantity, digits: int) -> str:
+    """Return the range or the deviation of the samples and their number, such as ``0.31–0.82 (n = 6)``."""
+    if found.value is None or found.n == 0:
+        return ""
+    if found.n > 1 and found.min is not None and found.max is not None:
+        separator = "–" if found.min >= 0 else " to "
+        return f"{number(found.min, digits)}{separator}{number(found.max, digits)} (n = {found.n})"
+    if found.std is not None:
+        return f"± {number(found.std, digits)} (n = {found.n})"
+    return f"n = {found.n}"
+
+
+def chemical(formula: str) -> Markup:
+    """Return a formula as safe HTML with its amounts as subscripts."""
+    parts = AMOUNT.split(formula)
+    return Markup("").join(
+        Markup("<sub>{}</sub>").format(part) if index % 2 else escape(part) for index, part in enumerate(parts)
+    )
+
+
+def plotly_text(text: str) -> str:
+    """Return text that plotly shows as it is: its HTML subset and its TeX are switched off."""
+    return html.escape(text).replace("$", "&#36;").replace("\n", " ")
+
+
+def profile(hops: Sequence[HopSummary]) -> dict[str, Any]:
+    """Return the energy profile of a vacancy's walk along its cumulative path.
+
+    Consecutive hops share an end point, so each hop starts at the energy and path length at which
+    the one before it ended; the zero is the first state of the walk. After a hop without a path the
+    energy is not known: the line breaks and starts again at zero.
+
+    Returns
+    -------
+    dict
+        ``x`` path length in angstrom, ``y`` energy in eV and ``hover``, with None where the line
+        breaks; ``hops``, each with ``from`` and ``to`` in angstrom, ``label``, and ``failed``.
+    """
+    x: list[float | None] = []
+    y: list[float | None] = []
+    hover: list[str] = []
+    spans: list[dict[str, Any]] = []
+    start, base = 0.0, 0.0
+    for index, hop in enumerate(hops, start=1):
+        label = plotly_text(hop.environment)
+        failed = hop.forward_barrier is None or not hop.energies
+        length = UNKNOWN_HOP_LENGTH if failed else hop.reaction_coordinate[-1]
+        spans.append({"from": start, "to": start + length, "label": label, "failed": failed})
+        if failed:
+            x, y, hover = [*x, None], [*y, None], [*hover, ""]
+            base = 0.0
+        else:
+            # The first image is the last one of the hop before, unless the line starts here.
+            first = 0 if not x or x[-1] is None else 1
+            about = (
+                f"Hop {index}: {label}<br>forward {number(hop.forward_barrier, 2)} eV, "
+                f"reverse {number(hop.reverse_barrier, 2)} eV"
+            )
+            for distance, energy in list(zip(hop.reaction_coordinate, hop.energies, strict=True))[first:]:
+                x.append(round(start + distance, 4))
+                y.append(round(base + energy, 4))
+                hover.append(f"{about}<br>this image {number(base + energy, 2)} eV")
+            base += hop.energies[-1]
+        start += length
+    return {"x": x, "y": y, "hover": hover, "hops": spans, "broken": any(span["failed"] for span in spans)}
+
+
+def _panel(doc: LeaderboardDoc, x: Column, y: Column) -> dict[str, Any]:
+    """Return the points of one property against another, and who cannot be drawn."""
+    points, left_out = [], []
+    # The best are drawn last, on top.
+    for entry in reversed(doc.entries):
+        at_x, at_y = quantity(entry, x.property), quantity(entry, y.property)
+        if at_x.value is None or at_y.value is None:
+            left_out.append(entry.label)
+            continue
+        points.append(
+            {
+                "x": at_x.value,
+                "y": at_y.value,
+                "x_error": _error(at_x),
+                "y_error": _error(at_y),
+                "mark": "" if entry.rank is None else str(entry.rank),
+                "front": entry.pareto_layer == 1,
+                "href": entry.candidate_id,
+                "hover": _hover(entry),
+            }
+        )
+    directions = {criterion.property: criterion.direction for criterion in doc.criteria}
+    toward = {
+        x: {"minimise": "left", "maximise": "right"}.get(directions.get(x.property, "")),
+        y: {"minimise": "lower", "maximise": "upper"}.get(directions.get(y.property, "")),
+    }
+    better = " ".join(word for word in (toward[y], toward[x]) if word)
+    return {
+        "x_title": f"{x.heading} ({x.unit})",
+        "y_title": f"{y.heading} ({y.unit})",
+        "title": f"{y.title} against {x.title[0].lower()}{x.title[1:]}",
+        "better": better,
+        "points": points,
+        "left_out": left_out[::-1],
+    }
+
+
+def _error(found: Quantity) -> list[float]:
+    """Return how far the samples reach below and above the value: range, else deviation, else 0."""
+    assert found.value is not None
+    if found.n > 1 and found.min is not None and found.max is not None:
+        return [max(0.0, found.value - found.min), max(0.0, found.max - found.value)]
+    return [found.std or 0.0, found.std or 0.0]
+
+
+def _hover(entry: LeaderboardEntry) -> str:
+    lines = [f"<b>{plotly_text(entry.label)}</b>"]
+    if entry.rank is not None:
+        lines.append(f"Rank {entry.rank}, Pareto layer {entry.pareto_layer}")
+    for column in DRAWN:
+        found = quantity(entry, column.property)
+        line = f"{column.heading}: {number(found.value, column.digits)}"
+        if found.value is not None:
+            line += f" {plotly_text(found.unit)}"
+        lines.append(f"{line}, {spread(found, column.digits)}" if found.n > 1 else line)
+    return "<br>".join(lines)
+
+
+def _n_protocols(entries: Sequence[LeaderboardEntry], column: Column) -> int:
+    used = [quantity(entry, column.property) for entry in entries]
+    return len({found.protocol_hash for found in used if found.value is not None and found.protocol_hash})

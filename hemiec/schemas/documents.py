@@ -1,0 +1,240 @@
+"""What jobs return and what the builder gathers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from hemiec.schemas.quantity import Document, Quantity
+
+SCHEMA_VERSION = 1
+
+
+class CandidateSpec(Document):
+    """One composition on the sites of the cubic ABX3 parent, with its charge balance."""
+
+    candidate_id: str = Field(description="Content hash of the sites; the same on every machine.")
+    formula: str = Field(description="Formula with site fractions, such as La0.2Y0.2Sr0.2Ba0.2Ca0.2CoO3.")
+    label: str = Field(description="Short formula for people, such as (La,Y,Sr,Ba,Ca)CoO3.")
+    prototype: str = Field("ABX3", description="Parent structure type: cubic perovskite, space group 221.")
+    sites: dict[str, dict[str, str]] = Field(
+        description="Sublattice (A, B, X) to species to exact fraction such as '1/5'; unit 1."
+    )
+    oxidation_states: dict[str, float] = Field(
+        description="Mean formal oxidation state of each species after charge balance, in e."
+    )
+    mean_B_valence: float = Field(description="Mean formal oxidation state on the B sublattice, in e.")
+    tolerance_factor: float | None = Field(
+        description="Goldschmidt tolerance factor from mean Shannon radii; unit 1; null if a radius is not tabulated."
+    )
+    bartel_tau: float | None = Field(
+        description="Tolerance factor of Bartel et al. (doi:10.1126/sciadv.aav0693, eq. 1); unit 1; "
+        "below 4.18 a perovskite is expected."
+    )
+    configurational_entropy: float = Field(
+        description="Ideal configurational entropy of all sublattices, per formula unit, in units of R."
+    )
+
+
+class SqsDoc(Document):
+    """A special quasirandom structure, ideal and as displaced for relaxation, with its error."""
+
+    candidate: CandidateSpec = Field(description="The composition the structure was made for.")
+    structure: dict[str, Any] = Field(description="pymatgen Structure: SQS on ideal sites, seeded displacements added.")
+    ideal_structure: dict[str, Any] = Field(description="pymatgen Structure: SQS on ideal cubic sites.")
+    n_atoms: int = Field(description="Atoms in the cell; unit 1.")
+    n_formula_units: int = Field(description="ABX3 units in the cell; unit 1.")
+    supercell: list[list[int]] = Field(description="Rows: cell vectors in units of the cubic lattice parameter.")
+    shortest_image_distance: float = Field(description="Shortest distance between periodic images, in angstrom.")
+    warren_cowley_rms: float = Field(
+        description="Root mean square Warren-Cowley parameter over ordered species pairs of the first four shells "
+        "of the mixed sublattices (wc4); unit 1."
+    )
+    icet_l1: float = Field(description="Sum of |cluster correlation - ideal| over icet's cluster vector; unit 1.")
+    icet_objective: float = Field(description="icet's SQS objective Q (depends on species labels); unit 1.")
+    warren_cowley: list[dict[str, Any]] = Field(
+        description="Per sublattice, shell and species pair: distance in angstrom and parameter alpha in unit 1."
+    )
+    seed: int = Field(description="Seed of the search and of the displacements.")
+    n_tries: int = Field(description="Independent icet searches from which the best was kept.")
+    cutoffs: list[float] = Field(description="Cluster-space cutoffs, pairs first, in units of the lattice parameter.")
+    versions: dict[str, str] = Field(description="Versions of hemiec and icet.")
+
+
+class Hop(Document):
+    """One hop of a vacancy between two neighbouring sites of the host cell."""
+
+    from_site: int = Field(description="Index of the first vacant site in the host structure.")
+    to_site: int = Field(description="Index of the site that is vacant after the hop.")
+    image: list[int] = Field(description="Periodic image of to_site, in lattice vectors.")
+    distance: float = Field(description="Distance between the two sites in the relaxed host, in angstrom.")
+    environment: str = Field(description="Species around the path midpoint: A-A pair and shared B, as 'La-Sr | Co'.")
+
+
+class HopWalkDoc(Document):
+    """A walk of one vacancy through a relaxed cell: consecutive hops share an end point."""
+
+    mobile: str = Field(description="Species that moves, such as O.")
+    vacancies: list[int] = Field(description="Vacant site before hop 1, after hop 1, ...; indices in the host.")
+    hops: list[Hop] = Field(description="The hops in order.")
+    host: dict[str, Any] = Field(
+        description="pymatgen Structure: relaxed cell without vacancy, sites labelled A, B, X."
+    )
+    vacancy_structures: list[dict[str, Any]] = Field(
+        description="pymatgen Structures: the host without each of `vacancies`, unrelaxed, same order of atoms."
+    )
+
+
+class HopBarrierDoc(Document):
+    """Minimum-energy path of one hop with forward and reverse barriers."""
+
+    hop: Hop = Field(description="Which hop.")
+    forward_barrier: float = Field(description="Saddle minus initial energy, in eV.")
+    reverse_barrier: float = Field(description="Saddle minus final energy, in eV.")
+    reaction_coordinate: list[float] = Field(description="Path length from the initial state, in angstrom.")
+    energies: list[float] = Field(description="Energy of each image relative to the initial state, in eV.")
+    max_force: float = Field(description="Largest force on any image perpendicular to the path, in eV/angstrom.")
+    n_images: int = Field(description="Moving images, end points excluded; unit 1.")
+    n_steps: int = Field(description="Optimiser steps; unit 1.")
+    n_force_calls: int = Field(description="Energy-and-force evaluations; unit 1.")
+    elapsed_s: float = Field(description="Wall time in s.")
+    method: str = Field(description="Saddle search and its settings.")
+    protocol: str = Field(description="Protocol name.")
+    protocol_hash: str = Field(description="Hash of the protocol's physics.")
+    images: list[dict[str, Any]] | dict[str, Any] = Field(
+        description="pymatgen Structures along the path (kept in GridFS)."
+    )
+    versions: dict[str, str] = Field(description="Versions of hemiec, the engine and ASE.")
+
+
+class ScfAttempt(Document):
+    """One attempt of a self-consistent calculation."""
+
+    settings: dict[str, Any] = Field(description="What this attempt changed: mixer, smearing, limits.")
+    converged: bool = Field(description="Whether all convergence criteria were met.")
+    n_iterations: int | None = Field(description="SCF iterations; unit 1; null if the code did not say.")
+    elapsed_s: float = Field(description="Wall time in s.")
+    message: str | None = Field(None, description="What went wrong, if anything did.")
+
+
+class GapDoc(Document):
+    """Band gap and electronic ground state from one DFT calculation."""
+
+    band_gap: float = Field(
+        ge=0, description="Fundamental (indirect) Kohn-Sham gap over both spins, in eV; 0 if metal."
+    )
+    direct_gap: float | None = Field(description="Smallest direct gap, in eV; null for a metal.")
+    is_metal: bool = Field(description="Whether the Fermi level crosses a band on the k-point mesh.")
+    valence_band_maximum: float | None = Field(description="Highest occupied eigenvalue, in eV; null for a metal.")
+    conduction_band_minimum: float | None = Field(description="Lowest empty eigenvalue, in eV; null for a metal.")
+    fermi_level: float = Field(description="Fermi level on the code's scale, in eV.")
+    total_moment: float = Field(description="Total magnetic moment of the cell, in Bohr magnetons.")
+    site_moments: list[float] = Field(description="Magnetic moment of each site, in Bohr magnetons.")
+    initial_moments: list[float] = Field(description="Starting magnetic moment of each site, in Bohr magnetons.")
+    energy: float = Field(description="Total energy at zero smearing, in eV per cell; code's own reference.")
+    functional: str = Field(description="Exchange-correlation functional.")
+    hubbard_u: dict[str, float] = Field(description="Effective U on the d or f shell of each species, in eV.")
+    cutoff_eV: float = Field(description="Plane-wave cutoff in eV.")
+    kpoint_mesh: list[int] = Field(description="k-point mesh; unit 1.")
+    smearing_eV: float = Field(description="Fermi-Dirac width in eV.")
+    spin_polarised: bool = Field(description="Whether both spin channels were computed.")
+    attempts: list[ScfAttempt] = Field(description="Every attempt made, the last one being the one reported.")
+    structure: dict[str, Any] = Field(description="pymatgen Structure the calculation was made for.")
+    datasets: dict[str, str] = Field(description="PAW dataset of each species with its fingerprint.")
+    protocol: str = Field(description="Protocol name.")
+    protocol_hash: str = Field(description="Hash of the protocol's physics.")
+    versions: dict[str, str] = Field(description="Versions of hemiec, the DFT code and ASE.")
+
+
+class ReferenceDoc(Document):
+    """Energy of one reference phase within one protocol."""
+
+    reference_id: str = Field(description="Phase and protocol hash; the key of the collection.")
+    phase: str = Field(description="Name of the phase, such as La2O3 (A-type).")
+    formula: str = Field(description="Reduced formula.")
+    energy_per_atom: float = Field(description="Energy of the relaxed phase, in eV/atom; protocol's own zero.")
+    protocol: str = Field(description="Protocol name.")
+    protocol_hash: str = Field(description="Hash of the protocol's physics.")
+    job_uuid: str = Field(description="jobflow job that relaxed the phase.")
+    last_updated: datetime = Field(description="When this document was built, UTC.")
+
+
+class HopSummary(Document):
+    """A hop as a candidate shows it: environment, barriers, profile."""
+
+    environment: str = Field(description="Species around the path midpoint, as 'La-Sr | Co'.")
+    forward_barrier: float | None = Field(description="Saddle minus initial energy, in eV; null if it failed.")
+    reverse_barrier: float | None = Field(description="Saddle minus final energy, in eV; null if it failed.")
+    reaction_coordinate: list[float] = Field(description="Path length from the initial state, in angstrom.")
+    energies: list[float] = Field(description="Energy of each image relative to the initial state, in eV.")
+    reason: str | None = Field(None, description="Why there is no barrier; null if there is one.")
+    job_uuid: str = Field(description="jobflow job of the saddle search.")
+
+
+class JobRecord(Document):
+    """One job of a candidate."""
+
+    uuid: str = Field(description="jobflow uuid.")
+    step: str = Field(description="Which step of the workflow: sqs, relax, walk, vacancy-1, hop-1, gap, ...")
+    name: str = Field(description="Job name.")
+    state: str = Field(description="completed, failed or missing.")
+    completed_at: str | None = Field(None, description="When it finished, ISO 8601.")
+    protocol: str | None = Field(None, description="Protocol name.")
+    protocol_hash: str | None = Field(None, description="Hash of the protocol's physics.")
+    message: str | None = Field(None, description="Last line of the error, if it failed.")
+
+
+class CandidateResult(Document):
+    """Everything computed for one candidate with one cell and one set of protocols (a plan)."""
+
+    plan_id: str = Field(description="Hash of the cell and protocols that this result was computed with.")
+    band_gap: Quantity = Field(description="Fundamental gap, in eV.")
+    migration_barrier: Quantity = Field(description="Migration barrier of the mobile species, in eV.")
+    formation_energy_per_atom: Quantity = Field(description="Formation energy from the elements, in eV/atom.")
+    formation_enthalpy_from_oxides_per_atom: Quantity = Field(
+        description="Formation enthalpy (0 K, no zero-point energy) from binary oxides, in eV/atom."
+    )
+    oxide_reaction: str | None = Field(None, description="Reaction behind the enthalpy from oxides, per formula unit.")
+    energy_per_atom: float | None = Field(None, description="Energy of the relaxed SQS, in eV/atom.")
+    volume_per_atom: float | None = Field(None, description="Volume of the relaxed SQS, in angstrom^3/atom.")
+    structure: dict[str, Any] | None = Field(None, description="pymatgen Structure of the relaxed SQS.")
+    n_atoms: int | None = Field(None, description="Atoms in the SQS cell; unit 1.")
+    shortest_image_distance: float | None = Field(
+        None, description="Shortest distance between periodic images, in angstrom."
+    )
+    warren_cowley_rms: float | None = Field(None, description="SQS error wc4; unit 1.")
+    icet_l1: float | None = Field(None, description="SQS error L1 of icet's cluster vector; unit 1.")
+    hops: list[HopSummary] = Field(default_factory=list, description="The vacancy hops in the order of the walk.")
+    jobs: list[JobRecord] = Field(description="All jobs of this plan, done or not.")
+    versions: dict[str, str] = Field(default_factory=dict, description="Code versions of the jobs.")
+
+
+class CandidateDoc(Document):
+    """One candidate with every result and, per property, the best available one.
+
+    The best result is the one with a value and, among those, the largest cell, then the most
+    samples, then the latest job.
+    """
+
+    candidate_id: str = Field(description="Content hash of the composition; key of the collection.")
+    schema_version: int = Field(SCHEMA_VERSION, description="Version of this document's layout.")
+    candidate: CandidateSpec = Field(description="Composition, charge balance and descriptors.")
+    campaigns: list[str] = Field(description="Names of the campaigns that asked for this candidate.")
+    band_gap: Quantity = Field(description="Best available fundamental gap, in eV.")
+    migration_barrier: Quantity = Field(description="Best available migration barrier, in eV.")
+    formation_energy_per_atom: Quantity = Field(description="Best available, from the elements, in eV/atom.")
+    formation_enthalpy_from_oxides_per_atom: Quantity = Field(description="Best available, from oxides, in eV/atom.")
+    results: list[CandidateResult] = Field(description="One result per plan (cell and protocols).")
+    input_hash: str = Field(description="Hash of everything this document was built from.")
+    builder_version: int = Field(description="Version of the builder's code.")
+    last_updated: datetime = Field(description="When this document was built, UTC.")
+
+
+PROPERTIES = (
+    "band_gap",
+    "migration_barrier",
+    "formation_energy_per_atom",
+    "formation_enthalpy_from_oxides_per_atom",
+)

@@ -1,0 +1,59 @@
+"""A leaderboard as it is printed, exported and drawn."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from hemiec.schemas.documents import HopSummary
+from hemiec.schemas.quantity import Document, Quantity
+
+
+class Criterion(Document):
+    """One property that counts, in which direction, how much, and on which scale."""
+
+    property: str = Field(description="Name of a quantity of CandidateDoc.")
+    direction: Literal["minimise", "maximise"] = Field(description="Which way is better.")
+    weight: float = Field(1.0, gt=0, description="Weight in the score; unit 1.")
+    best: float = Field(description="Value that scores 1, in the property's unit.")
+    worst: float = Field(description="Value that scores 0, in the property's unit.")
+
+
+class LeaderboardEntry(Document):
+    """One candidate on the leaderboard."""
+
+    rank: int | None = Field(description="1 is best; null if a ranked property has no value.")
+    candidate_id: str = Field(description="Content hash of the composition.")
+    formula: str = Field(description="Formula with site fractions.")
+    label: str = Field(description="Short formula for people.")
+    score: float | None = Field(description="Weighted mean of the scaled criteria, 0 to 1; unit 1; null if unranked.")
+    pareto_layer: int | None = Field(description="1 if no other candidate is better in every criterion; unit 1.")
+    band_gap: Quantity = Field(description="Fundamental gap, in eV.")
+    migration_barrier: Quantity = Field(description="Migration barrier, in eV.")
+    formation_energy_per_atom: Quantity = Field(description="From the elements, in eV/atom.")
+    formation_enthalpy_from_oxides_per_atom: Quantity = Field(description="From binary oxides, in eV/atom.")
+    oxide_reaction: str | None = Field(None, description="Reaction behind the enthalpy from oxides.")
+    mean_B_valence: float = Field(description="Mean formal oxidation state on B, in e.")
+    tolerance_factor: float | None = Field(None, description="Goldschmidt tolerance factor; unit 1.")
+    bartel_tau: float | None = Field(None, description="Tolerance factor of Bartel et al.; unit 1.")
+    configurational_entropy: float = Field(description="Ideal, per formula unit, in units of R.")
+    n_atoms: int | None = Field(None, description="Atoms in the SQS cell; unit 1.")
+    shortest_image_distance: float | None = Field(None, description="Between periodic images, in angstrom.")
+    warren_cowley_rms: float | None = Field(None, description="SQS error wc4; unit 1.")
+    icet_l1: float | None = Field(None, description="SQS error L1; unit 1.")
+    hops: list[HopSummary] = Field(default_factory=list, description="Vacancy hops with energy profiles.")
+
+
+class LeaderboardDoc(Document):
+    """A ranked list with the definition it was ranked by."""
+
+    name: str = Field(description="Name of the definition.")
+    title: str = Field(description="Title for people.")
+    description: str = Field("", description="What the leaderboard is for.")
+    campaign: str | None = Field(None, description="Only candidates of this campaign; null for all in the store.")
+    criteria: list[Criterion] = Field(description="What the rank was made of.")
+    created_at: datetime = Field(description="When it was ranked, UTC.")
+    versions: dict[str, str] = Field(description="Version of hemiec.")
+    entries: list[LeaderboardEntry] = Field(description="Ranked candidates first, then unranked ones.")

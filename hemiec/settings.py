@@ -1,0 +1,85 @@
+"""Where things are on this machine: data folder, database, workers.
+
+Settings say *where*; protocols say *physics*. Values come from environment variables
+(``HEMIEC_DATA_DIR=...``) over one YAML file, ``~/.hemiec.yaml`` or the file that
+``HEMIEC_CONFIG_FILE`` names. They are read when :func:`load_settings` is called, never at import.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from hemiec.errors import InputError, did_you_mean
+
+CONFIG_VARIABLE = "HEMIEC_CONFIG_FILE"
+
+
+class Settings(BaseSettings):
+    """All settings of hemiec; every field can be set as ``HEMIEC_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="HEMIEC_", extra="forbid")
+
+    data_dir: Path = Field(
+        default_factory=lambda: user_data_path("hemiec", appauthor=False),
+        description="Folder of the embedded MongoDB, of the workers' run folders and of reports.",
+    )
+    mongo_uri: SecretStr | None = Field(
+        None, description="MongoDB to use instead of the embedded one, as mongodb://user:password@host/."
+    )
+    database: str = Field("hemiec", description="Name of the MongoDB database.", pattern=r"^[A-Za-z0-9_-]+$")
+    mongod: Path | None = Field(None, description="The mongod program; default: from PATH, else from the wheel.")
+    workers: int = Field(
+        default_factory=lambda: max(1, len(os.sched_getaffinity(0))),
+        ge=1,
+        description="Worker processes that `hemiec run` starts, one core each.",
+    )
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder in which workers run their jobs."""
+        return self.data_dir / "runs"
+
+
+def config_file() -> Path:
+    """Return the path of the settings file, whether or not it exists."""
+    return Path(os.environ.get(CONFIG_VARIABLE, "~/.hemiec.yaml")).expanduser()
+
+
+def load_settings() -> Settings:
+    """Return the settings of this moment.
+
+    Raises
+    ------
+    InputError
+        If the settings file cannot be read, or a setting is unknown or has a wrong value.
+    """
+    path = config_file()
+    from_file: dict[str, object] = {}
+    if path.exists():
+        try:
+            from_file = yaml.safe_load(path.read_text()) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise InputError(f"{path}: cannot be read as YAML ({error}).") from error
+        if not isinstance(from_file, dict):
+            raise InputError(f"{path}: expected a mapping of settings.")
+        for key in from_file:
+            if key not in Settings.model_fields:
+                raise InputError(f"{path}: unknown setting {key!r}; {did_you_mean(str(key), Settings.model_fields)}")
+    # The environment wins over the file.
+    overridden = {k for k in from_file if f"HEMIEC_{k.upper()}" in os.environ}
+    try:
+        settings = Settings(**{k: v for k, v in from_file.items() if k not in overridden})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"setting {name!r}: {first['msg']}.", mend=f"correct HEMIEC_{name.upper()} or {path}"
+        ) from error
+    settings.data_dir = settings.data_dir.expanduser().absolute()
+    return settings

@@ -1,0 +1,1 @@
+"""MongoDB: the embedded server, collections, builders and queries."""

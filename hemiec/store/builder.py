@@ -1,0 +1,192 @@
+"""The maggma builder from job outputs to candidates and references."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from maggma.core import Builder
+from maggma.stores import MongoStore
+
+from hemiec.engines.protocol import load_mlip
+from hemiec.schemas.documents import PROPERTIES, CandidateDoc, CandidateResult, CandidateSpec, ReferenceDoc
+from hemiec.schemas.quantity import Quantity
+from hemiec.store.assemble import Plan, assemble
+from hemiec.store.database import Database
+
+#: Raise it when a change here or in `assemble` changes what is built: everything is then built anew.
+BUILDER_VERSION = 1
+#: Large parts of outputs that no number is made from.
+_NOT_NEEDED = {
+    "output.images": 0,
+    "output.objects": 0,
+    "output.vacancy_structures": 0,
+    "output.output.ionic_steps": 0,
+    "output.output.forces": 0,
+    "output.warren_cowley": 0,
+    "output.host": 0,
+}
+
+
+class CandidateBuilder(Builder):
+    """Gather the outputs of every candidate's jobs into one document per candidate.
+
+    Incremental: a candidate is built again only if one of its jobs or reference jobs finished or failed
+    since, if its campaigns changed, or if the builder did. Numbers that cannot be built are null with
+    the reason; a candidate that cannot be built at all keeps its old document.
+
+    Parameters
+    ----------
+    database
+        Where campaigns, outputs and the LaunchPad are, and candidates go.
+    """
+
+    def __init__(self, database: Database, **kwargs: Any) -> None:
+        shared = {"database": database.name, "uri": database.uri, "mongoclient_kwargs": database.client_kwargs}
+        self.campaigns = MongoStore(collection_name="campaigns", key="name", **shared)
+        self.outputs = MongoStore(collection_name="outputs", key="uuid", **shared)
+        self.fireworks = MongoStore(collection_name="fireworks", key="fw_id", **shared)
+        self.launches = MongoStore(collection_name="launches", key="launch_id", **shared)
+        self.candidates = MongoStore(collection_name="candidates", key="candidate_id", **shared)
+        self.references = MongoStore(collection_name="references", key="reference_id", **shared)
+        super().__init__(
+            sources=[self.campaigns, self.outputs, self.fireworks, self.launches],
+            targets=[self.candidates, self.references],
+            **kwargs,
+        )
+
+    def get_items(self) -> Iterator[dict[str, Any]]:
+        """Yield what each candidate that needs building is made from."""
+        campaigns = list(self.campaigns.query())
+        plans: dict[str, list[tuple[str, dict[str, Any], dict[str, Any]]]] = {}
+        for campaign in campaigns:
+            for entry in campaign["candidates"]:
+                plans.setdefault(entry["candidate"]["candidate_id"], []).append((campaign["name"], entry, campaign))
+        for candidate_id, entries in plans.items():
+            uuids = {j["uuid"] for _, entry, campaign in entries for j in (*entry["jobs"], *campaign["references"])}
+            done = {
+                d["uuid"]: d["completed_at"]
+                for d in self.outputs.query({"uuid": {"$in": list(uuids)}}, ["uuid", "completed_at"])
+            }
+            failures = self._failures(uuids - set(done))
+            stamp = _hash(
+                [BUILDER_VERSION, [e[0] for e in entries], [e[1] for e in entries], done, failures, _thermo(entries)]
+            )
+            built = self.candidates.query_one({"candidate_id": candidate_id}, ["input_hash"])
+            if built is None or built["input_hash"] != stamp:
+                yield {
+                    "candidate_id": candidate_id,
+                    "entries": entries,
+                    "done": list(done),
+                    "failures": failures,
+                    "stamp": stamp,
+                }
+
+    def process_item(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Return the candidate's document and the documents of its reference phases."""
+        outputs = {d["uuid"]: d for d in self.outputs.query({"uuid": {"$in": item["done"]}}, _NOT_NEEDED)}
+        results: dict[str, CandidateResult] = {}
+        references: dict[str, ReferenceDoc] = {}
+        for _, entry, campaign in item["entries"]:
+            spec = CandidateSpec.model_validate(entry["candidate"])
+            plan = Plan(
+                plan_id=entry["plan_id"],
+                candidate=spec,
+                jobs=entry["jobs"],
+                references={job["phase_id"]: job for job in campaign["references"]},
+                outputs=outputs,
+                failures=item["failures"],
+                relax_protocol=campaign["relax_protocol"],
+            )
+            results[plan.plan_id] = assemble(plan)
+            references |= _reference_docs(plan)
+        ordered = sorted(results.values(), key=_preference, reverse=True)
+        candidate = CandidateDoc(
+            candidate_id=item["candidate_id"],
+            candidate=CandidateSpec.model_validate(item["entries"][0][1]["candidate"]),
+            campaigns=sorted({name for name, _, _ in item["entries"]}),
+            **{name: _best(name, ordered) for name in PROPERTIES},
+            results=ordered,
+            input_hash=item["stamp"],
+            builder_version=BUILDER_VERSION,
+            last_updated=datetime.now(UTC),
+        )
+        return {"candidate": candidate.to_mongo(), "references": [doc.to_mongo() for doc in references.values()]}
+
+    def update_targets(self, items: list[dict[str, Any]]) -> None:
+        """Write the documents; each replaces its predecessor in one step."""
+        self.candidates.update([item["candidate"] for item in items], key="candidate_id")
+        references = {doc["reference_id"]: doc for item in items for doc in item["references"]}
+        if references:
+            self.references.update(list(references.values()), key="reference_id")
+
+    def _failures(self, uuids: set[str]) -> dict[str, str]:
+        """Return uuid to the last line of the error of every failed job, and of jobs that failed ones block."""
+        failures = {}
+        query = {"spec.hemiec.uuid": {"$in": list(uuids)}, "state": {"$in": ["FIZZLED", "DEFUSED"]}}
+        for fw in self.fireworks.query(query, ["spec.hemiec.uuid", "launches", "state"]):
+            launch = self.launches.query_one({"launch_id": fw["launches"][-1]}) if fw["launches"] else None
+            action = (launch or {}).get("action") or {}
+            trace = ((action.get("stored_data") or {}).get("_exception") or {}).get("_stacktrace") or ""
+            lines = [line.strip() for line in trace.splitlines() if line.strip()]
+            text = (
+                lines[-1] if lines else "cancelled" if fw["state"] == "DEFUSED" else "its worker died again and again"
+            )
+            failures[fw["spec"]["hemiec"]["uuid"]] = text[:500]
+        return failures
+
+
+def build(database: Database) -> int:
+    """Build what is out of date and return how many candidates were."""
+    builder = CandidateBuilder(database)
+    builder.connect()
+    try:
+        items = [builder.process_item(item) for item in builder.get_items()]
+        if items:
+            builder.update_targets(items)
+    finally:
+        builder.close()
+    return len(items)
+
+
+def _preference(result: CandidateResult) -> tuple[int, int, str]:
+    """Larger cells first, then more hops, then later jobs; among equals the plan's hash decides."""
+    return result.n_atoms or 0, result.migration_barrier.n, max((j.completed_at or "" for j in result.jobs), default="")
+
+
+def _best(name: str, ordered: list[CandidateResult]) -> Quantity:
+    quantities: list[Quantity] = [getattr(result, name) for result in ordered]
+    return next((q for q in quantities if q.value is not None), quantities[0])
+
+
+def _reference_docs(plan: Plan) -> dict[str, ReferenceDoc]:
+    documents = {}
+    for phase_id, job in plan.references.items():
+        output = plan.outputs.get(job["uuid"])
+        if output is None or not output["output"].get("is_force_converged"):
+            continue
+        reference_id = f"{phase_id}:{job['protocol_hash']}"
+        documents[reference_id] = ReferenceDoc(
+            reference_id=reference_id,
+            phase=job["label"],
+            formula=job["phase_id"].split("-")[0],
+            energy_per_atom=output["output"]["output"]["energy_per_atom"],
+            protocol=job["protocol"],
+            protocol_hash=job["protocol_hash"],
+            job_uuid=job["uuid"],
+            last_updated=datetime.now(UTC),
+        )
+    return documents
+
+
+def _thermo(entries: list[tuple[str, dict[str, Any], dict[str, Any]]]) -> list[Any]:
+    """Return the settings that decide numbers at build time."""
+    names = sorted({campaign["relax_protocol"] for _, _, campaign in entries})
+    return [load_mlip(name).thermo.model_dump(mode="json") for name in names]
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,144 @@
+"""One way to the database for everything in hemiec: embedded or a server, the same code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from jobflow import JobStore
+from maggma.stores import GridFSStore, MongoStore
+from pymongo import ASCENDING, MongoClient
+from pymongo.collection import Collection
+from pymongo.database import Database as MongoDatabase
+from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
+
+from hemiec.errors import StoreError
+from hemiec.settings import Settings
+from hemiec.store.mongod import EmbeddedMongod
+
+#: A command answers soon; a worker waits for a MongoDB that is being restarted.
+COMMAND_TIMEOUT_MS = 5_000
+WORKER_TIMEOUT_MS = 120_000
+
+Document = dict[str, Any]
+
+
+@dataclass
+class Database:
+    """A reachable MongoDB database with hemiec's collections.
+
+    ``outputs`` holds what jobs return, ``data`` (GridFS) trajectories and paths, ``fireworks``,
+    ``workflows`` and ``launches`` belong to the LaunchPad, ``campaigns``, ``candidates`` and
+    ``references`` are ours.
+    """
+
+    uri: str = field(repr=False)
+    name: str
+    timeout_ms: int = COMMAND_TIMEOUT_MS
+
+    @property
+    def client_kwargs(self) -> dict[str, Any]:
+        """Keywords of every MongoClient: time-outs, retries and durable writes."""
+        return {
+            "serverSelectionTimeoutMS": self.timeout_ms,
+            "connectTimeoutMS": 5_000,
+            "retryWrites": True,
+            "retryReads": True,
+        }
+
+    @cached_property
+    def client(self) -> MongoClient[Document]:
+        """The client, made at first use."""
+        return MongoClient(self.uri, **self.client_kwargs)
+
+    @property
+    def mongo(self) -> MongoDatabase[Document]:
+        """The database."""
+        return self.client[self.name]
+
+    def __getitem__(self, collection: str) -> Collection[Document]:
+        return self.mongo[collection]
+
+    def job_store(self) -> JobStore:
+        """Return jobflow's store: outputs in MongoDB, trajectories and paths in GridFS."""
+        shared = {"database": self.name, "uri": self.uri, "mongoclient_kwargs": self.client_kwargs}
+        store = JobStore(
+            MongoStore(collection_name="outputs", **shared),
+            additional_stores={"data": GridFSStore(collection_name="data", compression=True, **shared)},
+        )
+        store.connect()
+        return store
+
+    def prepare(self) -> None:
+        """Create the indexes; safe to call again."""
+        # Without it every reference look-up scans all outputs (jobflow issue 627).
+        self["outputs"].create_index([("uuid", ASCENDING), ("index", ASCENDING)], unique=True)
+        self["outputs"].create_index("metadata.hemiec.candidate_id")
+        self["data.files"].create_index("metadata.blob_uuid")
+        self["data.files"].create_index("metadata.job_uuid")
+        self["candidates"].create_index("candidate_id", unique=True)
+        self["candidates"].create_index("campaigns")
+        self["references"].create_index("reference_id", unique=True)
+        self["campaigns"].create_index("name", unique=True)
+        self["fireworks"].create_index("spec.hemiec.uuid")
+        self["fireworks"].create_index("spec.hemiec.campaign")
+
+    def close(self) -> None:
+        """Close the connection."""
+        if "client" in self.__dict__:
+            self.client.close()
+
+
+def open_database(settings: Settings, *, timeout_ms: int = COMMAND_TIMEOUT_MS, start: bool = True) -> Database:
+    """Return the configured database, starting the embedded MongoDB if that is what is configured.
+
+    Parameters
+    ----------
+    settings
+        Where the database is.
+    timeout_ms
+        How long an operation waits for a server, in ms.
+    start
+        Whether an embedded MongoDB that does not run is started.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be started, reached or logged into.
+    """
+    if settings.mongo_uri is not None:
+        uri = settings.mongo_uri.get_secret_value()
+        mend = "check that the server runs and HEMIEC_MONGO_URI is right"
+    else:
+        embedded = EmbeddedMongod(settings)
+        uri = embedded.up() if start else embedded.uri()
+        mend = "start it with `hemiec db up`"
+    try:
+        database = Database(uri, settings.database, timeout_ms)
+        with store_errors(mend):
+            database.client.admin.command("ping")
+            database.prepare()
+    except (InvalidURI, ConfigurationError, ValueError) as error:
+        raise StoreError(
+            "HEMIEC_MONGO_URI is not a MongoDB URI.", mend="write mongodb://user:password@host/"
+        ) from error
+    return database
+
+
+@contextmanager
+def store_errors(
+    mend: str = "check that MongoDB runs (`hemiec db status`) and run the same command again",
+) -> Iterator[None]:
+    """Turn pymongo's errors into a StoreError of one line without secrets."""
+    try:
+        yield
+    except OperationFailure as error:
+        reason = (error.details or {}).get("errmsg", "operation refused")
+        raise StoreError(f"MongoDB refused: {str(reason)[:200]}.", mend=mend) from error
+    except (ConfigurationError, InvalidURI):
+        raise
+    except PyMongoError as error:
+        raise StoreError(f"MongoDB cannot be reached ({type(error).__name__}).", mend=mend) from error

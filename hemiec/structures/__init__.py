@@ -1,0 +1,1 @@
+"""Special quasirandom structures and the cells they live in."""

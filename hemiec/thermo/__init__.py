@@ -1,0 +1,1 @@
+"""Reference phases and formation energies."""

@@ -1,0 +1,1 @@
+"""Vacancy hops and their barriers."""

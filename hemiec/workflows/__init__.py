@@ -1,0 +1,1 @@
+"""jobflow Makers and jobs; they return documents and never open the database."""

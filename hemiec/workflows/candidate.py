@@ -1,0 +1,141 @@
+"""The workflow of one candidate: SQS, relaxation, band gap, vacancy hops."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobflow import Flow, Job, Maker
+
+from hemiec.engines import mlip
+from hemiec.engines.gpaw import GapMaker
+from hemiec.engines.protocol import load_gpaw, load_mlip
+from hemiec.schemas.campaign import HopSettings, ProtocolNames, SqsSettings
+from hemiec.schemas.documents import CandidateSpec
+from hemiec.workflows.identity import identify
+from hemiec.workflows.jobs import HopBarrierMaker, HopWalkMaker, SqsMaker
+
+#: FireWorks runs high numbers first: what the longest jobs wait for, then the longest jobs, then the rest.
+PRIORITY = {"sqs": 90, "relax": 80, "gap": 70, "walk": 40, "vacancy": 30, "hop": 20}
+
+
+@dataclass
+class CandidateMaker(Maker):
+    """Compose everything that is computed for one candidate.
+
+    Parameters
+    ----------
+    name
+        Flow name; the candidate's label is added.
+    seed
+        Seed of SQS, displacements and walk.
+    sqs
+        Cell and search effort.
+    protocols
+        Protocol names of relaxation, barrier and gap.
+    hops
+        Mobile species and number of hops.
+    """
+
+    name: str = "candidate"
+    seed: int = 0
+    sqs: SqsSettings = field(default_factory=SqsSettings)
+    protocols: ProtocolNames = field(default_factory=ProtocolNames)
+    hops: HopSettings = field(default_factory=HopSettings)
+
+    @property
+    def plan_id(self) -> str:
+        """Hash of cell, protocols, hops and seed: equal plans give comparable results."""
+        names = self.protocols
+        content = {
+            "seed": self.seed,
+            "sqs": self.sqs.model_dump(),
+            "relax": load_mlip(names.relax).hash,
+            "barrier": load_mlip(names.barrier).hash if names.barrier else None,
+            "gap": load_gpaw(names.gap).hash if names.gap else None,
+            "hops": self.hops.model_dump(),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+    def make(self, candidate: CandidateSpec) -> Flow:
+        """Return the flow of one candidate; its jobs are named by their content."""
+        about = {"candidate_id": candidate.candidate_id, "label": candidate.label, "plan_id": self.plan_id}
+        sqs = SqsMaker(name="sqs", max_atoms=self.sqs.max_atoms, quality=self.sqs.quality, seed=self.seed).make(
+            candidate.to_mongo()
+        )
+        identify(
+            sqs,
+            "sqs",
+            {"candidate": candidate.candidate_id, "seed": self.seed, **self.sqs.model_dump()},
+            priority=PRIORITY["sqs"],
+            metadata=about,
+        )
+        relax = self._relax_job(self.protocols.relax, sqs.output["structure"], relax_cell=True, name="relax cell")
+        self._identify(relax, "relax", {"sqs": sqs.uuid}, self.protocols.relax, about)
+        jobs = [sqs, relax]
+        if self.protocols.gap:
+            gap = GapMaker(protocol=self.protocols.gap).make(relax.output.structure, sqs.output["supercell"])
+            gap_protocol = load_gpaw(self.protocols.gap)
+            identify(
+                gap,
+                "gap",
+                {"relax": relax.uuid},
+                priority=PRIORITY["gap"],
+                protocol=(gap_protocol.name, gap_protocol.hash),
+                metadata=about,
+            )
+            jobs.append(gap)
+        if self.protocols.barrier:
+            jobs += self._hop_jobs(relax, sqs, self.protocols.barrier, about)
+        return Flow(jobs, name=f"{self.name} {candidate.label}")
+
+    def _hop_jobs(self, relax: Job, sqs: Job, protocol: str, about: dict[str, Any]) -> list[Job]:
+        n = self.hops.n
+        walk = HopWalkMaker(mobile=self.hops.mobile, n_hops=n, seed=self.seed).make(
+            relax.output.structure, sqs.output["ideal_structure"]
+        )
+        identify(
+            walk,
+            "walk",
+            {"relax": relax.uuid, "seed": self.seed, **self.hops.model_dump()},
+            priority=PRIORITY["walk"],
+            metadata=about,
+        )
+        vacancies = []
+        for k in range(n + 1):
+            structure = walk.output["vacancy_structures"][k]
+            vacancy = self._relax_job(protocol, structure, relax_cell=False, name=f"relax vacancy {k + 1}")
+            self._identify(vacancy, "vacancy", {"walk": walk.uuid, "k": k}, protocol, about, step=f"vacancy-{k + 1}")
+            vacancies.append(vacancy)
+        hops = []
+        for k in range(n):
+            hop = HopBarrierMaker(name=f"hop {k + 1}", protocol=protocol).make(
+                walk.output["host"],
+                walk.output["hops"][k],
+                vacancies[k].output.structure,
+                vacancies[k + 1].output.structure,
+            )
+            self._identify(hop, "hop", {"walk": walk.uuid, "k": k}, protocol, about, step=f"hop-{k + 1}")
+            hops.append(hop)
+        return [walk, *vacancies, *hops]
+
+    @staticmethod
+    def _relax_job(protocol: str, structure: Any, *, relax_cell: bool, name: str) -> Job:
+        return mlip.relax_maker(load_mlip(protocol), relax_cell=relax_cell, name=name).make(structure)
+
+    @staticmethod
+    def _identify(
+        job: Job, kind: str, inputs: dict[str, Any], protocol: str, about: dict[str, Any], *, step: str | None = None
+    ) -> None:
+        loaded = load_mlip(protocol)
+        identify(
+            job,
+            kind,
+            inputs,
+            step=step,
+            priority=PRIORITY[kind],
+            protocol=(loaded.name, loaded.hash),
+            metadata=about,
+        )

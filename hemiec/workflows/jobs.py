@@ -1,0 +1,124 @@
+"""Jobs between the calculations: make the SQS, choose hops, find saddles.
+
+They return documents and never open the database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jobflow import Maker, job
+from pymatgen.core import Structure
+
+from hemiec.engines import mlip
+from hemiec.engines.protocol import load_mlip
+from hemiec.schemas.documents import CandidateSpec, Hop, HopBarrierDoc
+from hemiec.structures.sqs import make_sqs
+from hemiec.transport.hops import choose_walk, end_points, label_sites
+from hemiec.transport.neb import find_saddle
+
+
+@dataclass
+class SqsMaker(Maker):
+    """Make the special quasirandom structure of a candidate.
+
+    Parameters
+    ----------
+    name
+        Job name.
+    max_atoms
+        Largest cell.
+    quality
+        Search effort: fast, standard or best.
+    seed
+        Seed of search and displacements.
+    """
+
+    name: str = "sqs"
+    max_atoms: int = 50
+    quality: str = "standard"
+    seed: int = 0
+
+    @job
+    def make(self, candidate: dict[str, Any]) -> dict[str, Any]:
+        """Return an SqsDoc for a CandidateSpec (as a dict)."""
+        spec = CandidateSpec.model_validate(candidate)
+        return make_sqs(spec, max_atoms=self.max_atoms, quality=self.quality, seed=self.seed).to_mongo()
+
+
+@dataclass
+class HopWalkMaker(Maker):
+    """Choose the vacancy hops of a relaxed cell.
+
+    Parameters
+    ----------
+    name
+        Job name.
+    mobile
+        Species that moves.
+    n_hops
+        Hops along the walk.
+    seed
+        Seed of the walk.
+    """
+
+    name: str = "choose hops"
+    mobile: str = "O"
+    n_hops: int = 3
+    seed: int = 0
+
+    @job
+    def make(self, structure: Structure, ideal: Structure) -> dict[str, Any]:
+        """Return a HopWalkDoc for a relaxed structure and the ideal SQS it came from."""
+        host = label_sites(structure, ideal)
+        return choose_walk(host, self.mobile, n_hops=self.n_hops, seed=self.seed).to_mongo()
+
+
+@dataclass
+class HopBarrierMaker(Maker):
+    """Find the saddle point of one hop with the protocol's potential.
+
+    Parameters
+    ----------
+    name
+        Job name.
+    protocol
+        Name of an MLIP protocol.
+    """
+
+    name: str = "hop barrier"
+    protocol: str = "mlip-chgnet"
+
+    @job(data=["images"])
+    def make(self, host: Structure, hop: dict[str, Any], before: Structure, after: Structure) -> dict[str, Any]:
+        """Return a HopBarrierDoc for a hop between two relaxed vacancies; the path goes to GridFS."""
+        protocol = load_mlip(self.protocol)
+        the_hop = Hop.model_validate(hop)
+        saddle = protocol.saddle
+        path = find_saddle(
+            *end_points(host, the_hop, before, after),
+            mlip.calculator(protocol),
+            n_images=saddle.n_images,
+            fmax=saddle.fmax_eV_per_A,
+            max_steps=saddle.max_steps,
+            spring=saddle.spring_eV_per_A2,
+        )
+        return HopBarrierDoc(
+            hop=the_hop,
+            forward_barrier=path.forward_barrier,
+            reverse_barrier=path.reverse_barrier,
+            reaction_coordinate=path.reaction_coordinate,
+            energies=path.energies,
+            max_force=path.max_force,
+            n_images=saddle.n_images,
+            n_steps=path.n_steps,
+            n_force_calls=path.n_force_calls,
+            elapsed_s=path.elapsed_s,
+            method=f"climbing-image NEB, improved tangent, {saddle.n_images} images, "
+            f"{saddle.fmax_eV_per_A} eV/angstrom, fixed cell, neutral vacancy",
+            protocol=protocol.name,
+            protocol_hash=protocol.hash,
+            images=[image.as_dict() for image in path.images],
+            versions=mlip.versions(protocol),
+        ).to_mongo()

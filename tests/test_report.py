@@ -1,0 +1,260 @@
+"""The HTML report: complete, self-contained, and safe with hostile text. All numbers here are synthetic."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from plotly.offline import get_plotlyjs
+
+from hemiec.ranking.definition import DEFAULT
+from hemiec.ranking.report import chemical, number, profile, spread, to_html
+from hemiec.schemas.documents import HopSummary
+from hemiec.schemas.leaderboard import LeaderboardDoc, LeaderboardEntry
+from hemiec.schemas.quantity import Quantity
+
+HOSTILE = "</script><script>alert(1)</script>"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+def hop(environment: str, forward: float | None, change: float = 0.1) -> HopSummary:
+    """Return a synthetic hop over 2.8 angstrom, or one that failed if forward is None."""
+    if forward is None:
+        return HopSummary(
+            environment=environment, forward_barrier=None, reverse_barrier=None, reaction_coordinate=[], energies=[],
+            reason="NEB did not converge in 300 steps", job_uuid="uuid-of-a-failed-hop",
+        )  # fmt: skip
+    shape = [0.0, 0.3, 0.75, 1.0, 0.75, 0.3, 0.0]
+    energies = [forward * s + change * i / 6 for i, s in enumerate(shape)]
+    top = max(energies)
+    return HopSummary(
+        environment=environment, forward_barrier=top, reverse_barrier=top - energies[-1],
+        reaction_coordinate=[2.8 * i / 6 for i in range(7)], energies=energies, job_uuid=f"uuid-hop-{environment}",
+    )  # fmt: skip
+
+
+def known(value: float, unit: str, method: str = "synthetic method", **more: object) -> Quantity:
+    return Quantity.model_validate(
+        {"value": value, "unit": unit, "method": method, "n": 1, "protocol": "synthetic", "protocol_hash": "p-1",
+         "job_uuids": ["uuid-1"], **more}
+    )  # fmt: skip
+
+
+def missing(unit: str, reason: str) -> Quantity:
+    return Quantity(value=None, unit=unit, method="synthetic method", reason=reason)
+
+
+def entry(position: int | None, label: str, shift: float = 0.0, **changes: object) -> LeaderboardEntry:
+    """Return a synthetic entry whose quantities are spread by ``shift``."""
+    fields: dict[str, object] = {
+        "rank": position, "candidate_id": f"hm-{position or 0:012d}", "formula": "La0.2Y0.2Sr0.2Ba0.2Ca0.2CoO3",
+        "label": label, "score": None if position is None else 0.9 - shift / 2,
+        "pareto_layer": None if position is None else 1 + (position > 2),
+        "band_gap": known(0.3 + shift, "eV", "GPAW, PBE+U (synthetic)"),
+        "migration_barrier": known(0.6 + shift**2 / 2, "eV", "median of 5 hops (synthetic)", n=5,
+                                   std=0.1, min=0.4 + shift / 4, max=0.9 + shift / 2),
+        "formation_energy_per_atom": known(-2.4 + shift / 3, "eV/atom", "MLIP (synthetic)"),
+        "formation_enthalpy_from_oxides_per_atom": known(-0.05 + shift / 9, "eV/atom", "MLIP (synthetic)"),
+        "oxide_reaction": "0.1 La2O3 + 0.1 Y2O3 + ... -> LaCoO3", "mean_B_valence": 3.4, "tolerance_factor": 0.987,
+        "bartel_tau": 3.91, "configurational_entropy": 1.61, "n_atoms": 80, "shortest_image_distance": 10.9,
+        "warren_cowley_rms": 0.012, "icet_l1": 0.34,
+        "hops": [hop("La-Sr | Co", 0.6), hop("Sr-Ba | Co", 0.5, -0.2), hop("Y-Ca | Co", 0.75, 0.15),
+                 hop("La-Ba | Co", 0.45, -0.1), hop("Y-Y | Co", 0.8, 0.05)],
+    }  # fmt: skip
+    return LeaderboardEntry.model_validate({**fields, **changes})
+
+
+@pytest.fixture
+def doc() -> LeaderboardDoc:
+    """Six synthetic candidates: one misses its barrier, one has a failed hop."""
+    failed = [hop("La-Sr | Co", 0.6), hop("Sr-Sr | Co", None), hop("Y-Ca | Co", 0.7)]
+    entries = [
+        entry(1, "(La,Y,Sr,Ba,Ca)CoO3"),
+        entry(2, "(La,Pr,Nd,Sr,Ba)CoO3", 0.25),
+        entry(3, "(La,Sr)(Co,Fe)O3", 0.5, hops=failed),
+        entry(4, "(Gd,Sm,Nd,Sr,Ba)(Co,Fe)O3", 0.8),
+        entry(5, "(La,Y,Pr,Sr,Ca)MnO3", 1.4),
+        entry(None, "Ba0.5Sr0.5CoO3", 0.6, migration_barrier=missing("eV", "3 of 5 hops failed"), hops=[]),
+    ]
+    return LeaderboardDoc(
+        name="mixed-conductor", title=DEFAULT.title, description=DEFAULT.description, campaign="synthetic",
+        criteria=DEFAULT.criteria, created_at=datetime(2030, 1, 2, 3, 4, tzinfo=UTC),
+        versions={"hemiec": "0.0.0"}, entries=entries,
+    )  # fmt: skip
+
+
+def outside_the_library(page: str) -> str:
+    """Return the page without plotly.js, which names hosts for its maps that this page never draws."""
+    library = get_plotlyjs()
+    assert page.count(library) == 1
+    return page.replace(library, "")
+
+
+class Tags(HTMLParser):
+    """The start tags and the visible text of a page, as a browser's parser sees them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+
+def test_report_holds_every_candidate(doc: LeaderboardDoc) -> None:
+    page = outside_the_library(to_html(doc))
+    seen = Tags(page)
+    cards = [attrs["id"] for tag, attrs in seen.tags if tag == "article"]
+    assert cards == [entry.candidate_id for entry in doc.entries]
+    for entry in doc.entries:
+        assert page.count(f'href="#{entry.candidate_id}"') == 1
+        assert str(chemical(entry.label)) in page
+    text = " ".join(" ".join(seen.text).split())
+    for expected in (
+        DEFAULT.title, "6 candidates, 5 ranked", "2030-01-02 03:04 UTC", "hemiec 0.0.0", "3 of 5 hops failed",
+        "GPAW, PBE+U (synthetic)", "NEB did not converge in 300 steps", "uuid-of-a-failed-hop", "uuid-1",
+        "0.40–0.90 (n = 5)", "−2.400 eV/atom", "10.9 Å", "+3.40", "1.61 R",
+    ):  # fmt: skip
+        assert expected in text
+    assert sum("data-panel" in attrs for _, attrs in seen.tags) == 3
+    assert sum("data-profile" in attrs for _, attrs in seen.tags) == 5
+
+
+def test_report_asks_no_host_for_anything(doc: LeaderboardDoc) -> None:
+    page = to_html(doc)
+    rest = outside_the_library(page)
+    for tag, attrs in Tags(rest).tags:
+        assert "src" not in attrs
+        assert tag not in ("iframe", "object", "embed", "form")
+        assert (attrs.get("href") or "#").startswith(("#", "data:"))
+    assert not re.search(r"https?:|//cdn|@import|url\(|fetch\(|XMLHttpRequest", rest)
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', rest)
+    assert policy is not None
+    assert "default-src 'none'" in policy[1]
+    assert "http" not in policy[1]
+    assert "connect-src" not in policy[1]
+
+
+def test_hostile_text_stays_text(doc: LeaderboardDoc) -> None:
+    plain = Tags(outside_the_library(to_html(doc)))
+    dangerous = f'"><img src=x onerror=alert(1)>{HOSTILE}<!-- $x$ {{{{ 7*7 }}}} {{% raw %}}'
+    hops = [hop(dangerous, 0.5), hop(dangerous, None).model_copy(update={"reason": dangerous, "job_uuid": dangerous})]
+    bad = Quantity.model_validate({**known(0.5, "eV").model_dump(), "method": dangerous, "unit": dangerous,
+                                   "protocol": dangerous, "job_uuids": [dangerous]})  # fmt: skip
+    hostile = entry(1, dangerous, candidate_id=dangerous, formula=dangerous, oxide_reaction=dangerous, hops=hops,
+                    band_gap=bad, migration_barrier=missing("eV", dangerous))  # fmt: skip
+    page = outside_the_library(to_html(doc.model_copy(update={
+        "title": dangerous, "description": dangerous, "campaign": dangerous, "name": dangerous,
+        "versions": {dangerous: dangerous}, "entries": [*doc.entries[1:], hostile],
+    })))  # fmt: skip
+    seen = Tags(page)
+    assert seen.count("img") == 0
+    assert seen.count("script") == plain.count("script")
+    assert not any(name.startswith("on") for _, attrs in seen.tags for name in attrs)
+    assert "<!-- $x$" not in page
+    assert "{{ 7*7 }}" in page
+    data = json.loads(page.split('id="charts">')[1].split("</script>")[0])
+    hovers = [p["hover"] for panel in data["panels"] for p in panel["points"]] + data["profiles"][-1]["hover"]
+    allowed = re.compile(r"</?b>|<br>")
+    assert any("&lt;img" in text for text in hovers)
+    assert not any("<" in allowed.sub("", text) or "$" in text for text in hovers)
+    assert all("<" not in span["label"] for shape in data["profiles"] for span in shape["hops"])
+
+
+def test_empty_leaderboard_has_a_page(doc: LeaderboardDoc) -> None:
+    page = outside_the_library(to_html(doc.model_copy(update={"entries": []})))
+    assert "No candidate has been computed yet." in page
+    assert "0 candidates, 0 ranked" in page
+
+
+def test_mixed_protocols_are_pointed_out(doc: LeaderboardDoc) -> None:
+    other = known(0.5, "eV", "another functional", protocol_hash="p-2")
+    entries = [doc.entries[0].model_copy(update={"band_gap": other}), *doc.entries[1:]]
+    page = outside_the_library(to_html(doc.model_copy(update={"entries": entries})))
+    assert "Band gap: the values come from 2 protocols." in page
+    assert '<sup class="mark">b</sup>' in page
+    assert "protocols. Compare" not in outside_the_library(to_html(doc))
+
+
+def test_profile_is_continuous_along_the_walk() -> None:
+    hops = [hop("a", 0.6, 0.2), hop("b", 0.5, -0.3), hop("c", 0.7, 0.1)]
+    path = profile(hops)
+    x, y = path["x"], path["y"]
+    assert len(x) == len(y) == len(path["hover"]) == 7 + 6 + 6
+    assert all(later > earlier for earlier, later in pairwise(x))
+    # Where hops meet, the energy is the sum of the reactions before.
+    assert [y[0], y[6], y[12], y[18]] == pytest.approx([0, 0.2, -0.1, 0.0])
+    assert x[-1] == pytest.approx(3 * 2.8)
+    assert not path["broken"]
+    # The barrier of each hop can be read off the line.
+    assert max(y[6:13]) - y[6] == pytest.approx(hops[1].forward_barrier, abs=1e-3)
+
+
+def test_profile_breaks_at_a_failed_hop_and_starts_again_at_zero() -> None:
+    path = profile([hop("a", 0.6, 0.2), hop("b", None), hop("c", 0.7, 0.1)])
+    assert path["x"].count(None) == 1
+    after = path["x"].index(None) + 1
+    assert path["y"][after] == 0
+    assert path["x"][after] == pytest.approx(5.6)
+    assert [span["failed"] for span in path["hops"]] == [False, True, False]
+    assert profile([])["x"] == []
+
+
+def test_numbers_read_well() -> None:
+    assert number(-0.004, 2) == "0.00"
+    assert number(-1.5, 3) == "−1.500"
+    assert number(None, 2) == "—"
+    assert spread(known(0.5, "eV", n=4, std=0.1), 2) == "± 0.10 (n = 4)"
+    assert spread(known(-0.5, "eV", n=4, min=-1, max=0.2), 1) == "−1.0 to 0.2 (n = 4)"
+    assert spread(missing("eV", "failed"), 2) == ""
+    assert chemical("La0.5Sr0.5(Co,Fe)O3") == "La<sub>0.5</sub>Sr<sub>0.5</sub>(Co,Fe)O<sub>3</sub>"
+    assert chemical("<b>1</b>") == "&lt;b&gt;1&lt;/b&gt;"
+    assert math.isclose(float(number(0.125, 3)), 0.125)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, which .ci/run installs")
+def test_report_works_in_a_browser_without_network(doc: LeaderboardDoc, tmp_path: Path) -> None:
+    assert CHROMIUM is not None
+    page = tmp_path / "leaderboard.html"
+    hostile = entry(6, HOSTILE, 0.9)
+    watch = """</title><script>
+      addEventListener("securitypolicyviolation", event => document.documentElement.dataset.refused = event.blockedURI);
+      addEventListener("error", event => document.documentElement.dataset.error = event.message);
+    </script>"""
+    # Two clicks on the barrier's heading: worst first. An alert of the hostile text would never return.
+    sort = """<script>
+      const head = document.querySelectorAll(".board th button")[4]; head.click(); head.click();
+    </script></body>"""
+    content = to_html(doc.model_copy(update={"entries": [*doc.entries, hostile]}))
+    content = content.replace("</title>", watch, 1).replace("</body>", sort)
+    page.write_text(content, encoding="utf-8")
+    command = [
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--window-size=1300,9000",
+        "--dump-dom", page.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    seen = done.stdout
+    assert '<html lang="en">' in seen, "a script error, or a request that the page's policy refused"
+    assert seen.count('class="panel js-plotly-plot"') == 3
+    assert seen.count('class="profile js-plotly-plot"') == 6
+    assert '<th title="Migration barrier" aria-sort="descending">' in seen
+    rows = seen[seen.index("<tbody>") :]
+    shown = [rows.index(f'href="#{e.candidate_id}"') for e in (doc.entries[4], doc.entries[0], doc.entries[5])]
+    assert shown == sorted(shown)
