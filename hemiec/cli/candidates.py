@@ -158,18 +158,21 @@ def parse_formula(text: str) -> CandidateSpec:
 
 def _describe(doc: SqsDoc) -> None:
     click.echo(
-        f"{doc.candidate.label:32} seed {doc.seed}: {doc.n_atoms} atoms, shortest image {doc.shortest_image_distance:.2f} "
-        f"angstrom, Warren-Cowley rms {doc.warren_cowley_rms:.3f}, icet L1 {doc.icet_l1:.3f}"
+        f"{doc.candidate.label:32} seed {doc.seed}: {doc.n_atoms} atoms, "
+        f"shortest image {doc.shortest_image_distance:.2f} angstrom, "
+        f"Warren-Cowley rms {doc.warren_cowley_rms:.3f}, icet L1 {doc.icet_l1:.3f}"
     )
 
 
 def _write(doc: SqsDoc, folder: Path) -> None:
     from pymatgen.core import Structure
+    from pymatgen.io.cif import CifWriter
+    from pymatgen.io.vasp import Poscar
 
     folder.mkdir(parents=True, exist_ok=True)
     ideal = Structure.from_dict(doc.ideal_structure)
     stem = f"{doc.candidate.candidate_id}-{doc.seed}"
     comment = f"{doc.candidate.formula} SQS hemiec {doc.versions['hemiec']} icet {doc.versions['icet']} seed {doc.seed}"
-    ideal.get_sorted_structure().to_file(str(folder / f"{stem}.POSCAR"), fmt="poscar", comment=comment)
-    ideal.to_file(str(folder / f"{stem}.cif"), fmt="cif")
+    Poscar(ideal.get_sorted_structure(), comment=comment).write_file(folder / f"{stem}.POSCAR")
+    CifWriter(ideal).write_file(folder / f"{stem}.cif")
     click.echo(f"wrote {folder / stem}.POSCAR and .cif", err=True)

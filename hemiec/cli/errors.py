@@ -48,8 +48,8 @@ def _explain(error: Exception) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, PyMongoError):
         return (
-            f"MongoDB cannot be reached or refused ({type(error).__name__}). Mend: check `hemiec db status` and run the "
-            "same command again; nothing that finished is lost.",
+            f"MongoDB cannot be reached or refused ({type(error).__name__}). Mend: check `hemiec db status` and run "
+            "the same command again; what finished is kept.",
             FAILED,
         )
     if isinstance(error, OSError):

@@ -51,7 +51,9 @@ class Progress:
             if before and before.get(job.uuid) != job.state and job.state in ("running", "done", "failed"):
                 self._print(f"[{done}/{len(status.jobs)}]  {line(job)}")
         if self._elapsed() - self._last_line > HEARTBEAT_SECONDS:
-            running = ", ".join(f"{j.label} {j.step} {clock(j.elapsed_s or 0)}" for j in status.jobs if j.state == "running")
+            running = ", ".join(
+                f"{j.label} {j.step} {clock(j.elapsed_s or 0)}" for j in status.jobs if j.state == "running"
+            )
             self._print(f"{summary(status, self.title)}{f'; now {running}' if running else ''}")
 
     def _print(self, text: str) -> None:

@@ -43,11 +43,11 @@ def make_candidate(
     for site in sites:
         if site not in SITE_MULTIPLICITY:
             raise CompositionError(f"{where}: unknown site {site!r}; {did_you_mean(site, SITE_MULTIPLICITY)}")
-    for site in ("A", "B"):
-        if not sites.get(site):
+    for site in SITE_MULTIPLICITY:
+        if not sites.get(site, {"O": 1} if site == "X" else None):
             raise CompositionError(f"{where}: site {site} is empty; expected species with fractions, as {{La: 1}}.")
     exact: Sites = {
-        site: _in_order(parse_site(site, sites.get(site) or {"O": 1}, where=where)) for site in SITE_MULTIPLICITY
+        site: _in_order(parse_site(site, sites.get(site, {"O": 1}), where=where)) for site in SITE_MULTIPLICITY
     }
     charges = balance_charge(exact, oxidation_states, where=where)
     factor, tau = _tolerance(exact, charges)

@@ -14,26 +14,36 @@ DECIMAL_TOLERANCE = 1e-3
 MAX_DENOMINATOR = 24
 
 
-def parse_fraction(value: object) -> Fraction:
+def parse_fraction(value: object, *, where: str = "composition") -> Fraction:
     """Return ``value`` (``'1/5'``, ``0.2``, ``'0.2'``, ``1``) as an exact fraction.
 
     Decimals are rounded to the fraction with the smallest denominator (at most 24) within
     0.001; other decimals are kept to four digits.
+
+    Parameters
+    ----------
+    value
+        What the user wrote.
+    where
+        What the fraction belongs to, for messages.
 
     Raises
     ------
     CompositionError
         If it is not a number or is negative.
     """
+    wrong = f"{where}: fraction {str(value)[:40]!r}: expected a number such as 0.2 or '1/5'."
     if isinstance(value, bool) or not isinstance(value, int | float | str | Fraction):
-        raise CompositionError(f"fraction {value!r}: expected a number such as 0.2 or '1/5'.")
+        raise CompositionError(wrong)
+    written = str(value).strip()
     try:
-        exact = Fraction(str(value).strip())
-    except (ValueError, ZeroDivisionError) as error:
-        raise CompositionError(f"fraction {value!r}: expected a number such as 0.2 or '1/5'.") from error
+        # Through float, so that an absurd exponent is no integer with millions of digits.
+        exact = Fraction(written) if "/" in written else Fraction(repr(float(written)))
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
+        raise CompositionError(wrong) from error
     if exact < 0:
-        raise CompositionError(f"fraction {value!r} is negative.")
-    if isinstance(value, str) and "/" in value:
+        raise CompositionError(f"{where}: fraction {value!r} is negative.")
+    if "/" in written:
         return exact
     for denominator in range(1, MAX_DENOMINATOR + 1):
         near = Fraction(round(exact * denominator), denominator)
@@ -63,10 +73,10 @@ def parse_site(site: str, species: Mapping[str, object], *, where: str) -> dict[
     for symbol, value in species.items():
         if not isinstance(symbol, str) or not Element.is_valid_symbol(symbol):
             known = [element.symbol for element in Element]
-            hint = did_you_mean(str(symbol), known) if isinstance(symbol, str) and len(symbol) < 3 else ""
+            hint = did_you_mean(symbol.capitalize(), known) if isinstance(symbol, str) and len(symbol) < 3 else ""
             hint = hint if hint.startswith("did") else "expected a chemical symbol such as La."
             raise CompositionError(f"{where}: site {site}: unknown element {symbol!r}; {hint}")
-        fraction = parse_fraction(value)
+        fraction = parse_fraction(value, where=f"{where}: site {site}: {symbol}")
         if fraction > 0:
             parsed[symbol] = fraction
     total = sum(parsed.values(), Fraction(0))

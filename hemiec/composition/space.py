@@ -59,11 +59,18 @@ def _choices(site: str, written: dict[str, Any], *, where: str) -> Iterator[Mapp
                 f"{where}: site {site}: unknown key {key!r}; {did_you_mean(key, ('choose', 'from'))}"
             )
     number, pool = written.get("choose"), written.get("from")
-    if not isinstance(pool, list) or not isinstance(number, int) or not 1 <= number <= len(set(map(str, pool))):
+    if (
+        not isinstance(pool, list)
+        or isinstance(number, bool)
+        or not isinstance(number, int)
+        or not 1 <= number <= len(set(map(str, pool)))
+    ):
         raise CompositionError(
             f"{where}: site {site}: expected {{choose: n, from: [species, ...]}} with n at most the number of species."
         )
-    if len(set(map(str, pool))) != len(pool):
+    if not all(isinstance(symbol, str) for symbol in pool):
+        raise CompositionError(f"{where}: site {site}: `from` lists something that is not a chemical symbol.")
+    if len(set(pool)) != len(pool):
         raise CompositionError(f"{where}: site {site}: a species is listed twice under `from`.")
     for chosen in combinations(pool, number):
         yield dict.fromkeys(chosen, Fraction(1, number))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -44,13 +46,14 @@ def calculator(protocol: MlipProtocol) -> Calculator:
 @lru_cache(maxsize=4)
 def _load(force_field: str, kwargs: tuple[tuple[str, object], ...]) -> Calculator:
     try:
-        if force_field == "CHGNet":
-            from chgnet.model.dynamics import CHGNetCalculator
+        with contextlib.redirect_stdout(io.StringIO()):  # CHGNet prints while it loads, also when told not to
+            if force_field == "CHGNet":
+                from chgnet.model.dynamics import CHGNetCalculator
 
-            return CHGNetCalculator(verbose=False, **dict(kwargs))
-        from sevenn.calculator import SevenNetCalculator
+                return CHGNetCalculator(verbose=False, **dict(kwargs))
+            from sevenn.calculator import SevenNetCalculator
 
-        return SevenNetCalculator(**dict(kwargs))
+            return SevenNetCalculator(**dict(kwargs))
     except ImportError as error:
         raise EngineError(f"{force_field} is not installed.", mend="pip install 'hemiec[mlip]'") from error
 

@@ -27,8 +27,11 @@ class _Named(Document):
     @property
     def hash(self) -> str:
         """Hash of the physics: equal for equal settings whatever the protocol is called."""
-        physics = self.model_dump(mode="json", exclude=_NOT_IN_HASH)
-        return hashlib.sha256(json.dumps(physics, sort_keys=True).encode()).hexdigest()[:12]
+        return _hash(self.model_dump(mode="json", exclude=_NOT_IN_HASH))
+
+
+def _hash(physics: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(physics, sort_keys=True).encode()).hexdigest()[:12]
 
 
 class MlipModel(Document):
@@ -46,14 +49,32 @@ class RelaxSettings(Document):
     max_steps: int = Field(gt=0, description="Optimiser steps; unit 1.")
     optimizer: Literal["FIRE", "BFGS", "LBFGS"] = Field(description="ASE optimiser.")
 
+    @property
+    def allowed_force(self) -> float:
+        """Largest force of a finished relaxation, in eV/angstrom.
+
+        A tenth above the limit: optimisers of cell and positions measure forces on the strained cell.
+        """
+        return 1.1 * self.fmax_eV_per_A
+
+
+class AnnealSettings(Document):
+    """How a relaxed cell is shaken into a lower basin before it is relaxed again."""
+
+    temperature_K: float = Field(gt=0, description="Temperature of the molecular dynamics, in K.")
+    n_steps: int = Field(gt=0, description="Time steps; unit 1.")
+    timestep_fs: float = Field(gt=0, description="Time step in fs.")
+
 
 class SaddleSettings(Document):
     """How saddle points are found."""
 
     n_images: int = Field(gt=0, description="Moving images of the band; unit 1.")
-    fmax_eV_per_A: float = Field(gt=0, description="Force perpendicular to the path, in eV/angstrom.")
-    max_steps: int = Field(gt=0, description="Optimiser steps; unit 1.")
+    band_fmax_eV_per_A: float = Field(gt=0, description="Force at which the band is good enough, in eV/angstrom.")
+    band_max_steps: int = Field(gt=0, description="Optimiser steps of the band; unit 1.")
     spring_eV_per_A2: float = Field(gt=0, description="Spring constant in eV/angstrom^2.")
+    fmax_eV_per_A: float = Field(gt=0, description="Force at the saddle and the minima beside it, in eV/angstrom.")
+    max_steps: int = Field(gt=0, description="Steps of minimum-mode following; unit 1.")
 
 
 class ThermoSettings(Document):
@@ -71,7 +92,12 @@ class MlipProtocol(_Named):
     thermo: ThermoSettings
     model: MlipModel
     relax: RelaxSettings
+    anneal: AnnealSettings
     saddle: SaddleSettings
+
+    def hash_of(self, part: Literal["relax", "anneal", "saddle"]) -> str:
+        """Hash of the model and one part: what a job of that kind depends on, and nothing else."""
+        return _hash(self.model_dump(mode="json", include={"engine", "model", part}))
 
 
 class HubbardU(Document):
@@ -147,7 +173,8 @@ def load_mlip(name: str, *, where: str = "protocol") -> MlipProtocol:
     protocol = load_protocol(name, where=where)
     if not isinstance(protocol, MlipProtocol):
         raise CampaignError(
-            f"{where}: {name!r} cannot relax structures or find saddles; use one of {', '.join(protocol_names('mlip'))}."
+            f"{where}: {name!r} cannot relax structures or find saddles; "
+            f"use one of {', '.join(protocol_names('mlip'))}."
         )
     return protocol
 

@@ -15,7 +15,7 @@ import psutil
 
 from hemiec.engines import mlip
 from hemiec.engines.protocol import load_gpaw, load_mlip
-from hemiec.errors import EngineError, HemiecError, StoreError
+from hemiec.errors import HemiecError, StoreError
 from hemiec.settings import Settings
 
 MIN_FREE_GIB = 2.0
@@ -58,8 +58,6 @@ def run_checks(settings: Settings) -> Iterator[Check]:
 
 def _python(settings: Settings) -> str:
     found = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):
-        raise EngineError(f"Python {found} is too old.")
     return f"Python {found}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 1024**3:.0f} GiB of memory"
 
 
@@ -90,7 +88,8 @@ def _store(settings: Settings) -> str:
     try:
         probe = database["doctor"]
         key = probe.insert_one({"probe": True}).inserted_id
-        found = probe.delete_one({"_id": key}).deleted_count
+        found = probe.count_documents({"_id": key})
+        probe.drop()
         if not found:
             raise StoreError("a document that was written could not be read back.")
         where = "embedded" if settings.mongo_uri is None else "configured server"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, StrictInt, field_validator
 
 from hemiec.schemas.quantity import Document
 
@@ -23,7 +23,9 @@ class SpaceEntry(Document):
 class SqsSettings(Document):
     """Which special quasirandom structure is made for each candidate."""
 
-    max_atoms: int = Field(50, ge=5, le=400, description="Largest cell; fractions must fit exactly; unit 1.")
+    max_atoms: int = Field(
+        50, ge=5, le=400, strict=True, description="Largest cell; fractions must fit exactly; unit 1."
+    )
     quality: Literal["fast", "standard", "best"] = Field("standard", description="Search effort.")
 
 
@@ -39,7 +41,7 @@ class HopSettings(Document):
     """Which hops are sampled."""
 
     mobile: str = Field("O", description="Species that moves, on the X sublattice.")
-    n: int = Field(3, ge=1, le=100, description="Hops along the vacancy's walk; unit 1.")
+    n: int = Field(3, ge=1, le=100, strict=True, description="Hops along the vacancy's walk; unit 1.")
 
 
 class CampaignSpec(Document):
@@ -49,9 +51,9 @@ class CampaignSpec(Document):
         description="Short name, letters, digits and dashes.", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
     )
     description: str = Field("", description="What the campaign is for.")
-    seed: int = Field(0, ge=0, le=2**20, description="Seed of everything that is drawn at random.")
+    seed: int = Field(0, ge=0, le=2**20, strict=True, description="Seed of everything that is drawn at random.")
     space: list[SpaceEntry] = Field(min_length=1, description="The compositions.")
-    oxidation_states: dict[str, list[int]] = Field(
+    oxidation_states: dict[str, list[StrictInt]] = Field(
         default_factory=dict, description="Species to allowed formal oxidation states, in e; over the defaults."
     )
     sqs: SqsSettings = Field(default_factory=SqsSettings, description="Special quasirandom structures.")

@@ -10,6 +10,8 @@ from pydantic import Field
 from hemiec.schemas.quantity import Document, Quantity
 
 SCHEMA_VERSION = 1
+#: Reason of a quantity that the campaign turned off.
+NOT_ASKED = "the campaign does not ask for it"
 
 
 class CandidateSpec(Document):
@@ -63,6 +65,16 @@ class SqsDoc(Document):
     versions: dict[str, str] = Field(description="Versions of hemiec and icet.")
 
 
+class BasinDoc(Document):
+    """The lowest of several relaxations of one cell: its octahedral-tilt basin."""
+
+    structure: dict[str, Any] = Field(description="pymatgen Structure of the lowest relaxation.")
+    step: str = Field(description="Which relaxation it is: relax (from the SQS) or relax-annealed.")
+    energy_per_atom: float = Field(description="Its energy, in eV/atom.")
+    max_force: float = Field(description="Largest force on an atom, in eV/angstrom.")
+    energies_per_atom: dict[str, float] = Field(description="Energy of every relaxation compared, in eV/atom.")
+
+
 class Hop(Document):
     """One hop of a vacancy between two neighbouring sites of the host cell."""
 
@@ -91,12 +103,12 @@ class HopBarrierDoc(Document):
     """Minimum-energy path of one hop with forward and reverse barriers."""
 
     hop: Hop = Field(description="Which hop.")
-    forward_barrier: float = Field(description="Saddle minus initial energy, in eV.")
-    reverse_barrier: float = Field(description="Saddle minus final energy, in eV.")
-    reaction_coordinate: list[float] = Field(description="Path length from the initial state, in angstrom.")
-    energies: list[float] = Field(description="Energy of each image relative to the initial state, in eV.")
-    max_force: float = Field(description="Largest force on any image perpendicular to the path, in eV/angstrom.")
-    n_images: int = Field(description="Moving images, end points excluded; unit 1.")
+    forward_barrier: float = Field(description="Saddle minus initial minimum, in eV.")
+    reverse_barrier: float = Field(description="Saddle minus final minimum, in eV.")
+    reaction_coordinate: list[float] = Field(description="Path length from the initial minimum, in angstrom.")
+    energies: list[float] = Field(description="Initial minimum, saddle, final minimum, relative to the first, in eV.")
+    max_force: float = Field(description="Largest force on an atom at the saddle, in eV/angstrom.")
+    n_images: int = Field(description="Moving images of the band; unit 1.")
     n_steps: int = Field(description="Optimiser steps; unit 1.")
     n_force_calls: int = Field(description="Energy-and-force evaluations; unit 1.")
     elapsed_s: float = Field(description="Wall time in s.")

@@ -24,7 +24,9 @@ class Quantity(Document):
     unit: str = Field(description="Unit of value, std, min and max.")
     method: str = Field(description="How the value was computed: protocol, functional, statistic.")
     n: int = Field(0, ge=0, description="Number of independent samples behind the value; unit 1.")
-    std: float | None = Field(None, ge=0, description="Sample standard deviation over the n samples, in `unit`.")
+    std: float | None = Field(
+        None, ge=0, description="Sample standard deviation, as `method` says over what, in `unit`."
+    )
     min: float | None = Field(None, description="Smallest sample, in `unit`.")
     max: float | None = Field(None, description="Largest sample, in `unit`.")
     reason: str | None = Field(None, description="Why there is no value; null if there is one.")

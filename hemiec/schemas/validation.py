@@ -13,10 +13,26 @@ from hemiec.errors import InputError, did_you_mean
 Model = TypeVar("Model", bound=BaseModel)
 
 
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML's safe loader, which would silently keep the last of two equal keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            # Merged keys (<<) may be overridden; only written ones count.
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key {key.value!r} is given twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path, error_type: type[InputError] = InputError) -> dict[str, Any]:
     """Return the mapping in a YAML file; a missing, unreadable or malformed file raises ``error_type``."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
     except FileNotFoundError as error:
         raise error_type(
             f"{path}: no such file.", mend="give the path of a YAML file, such as flows/quickstart.yaml"
@@ -27,6 +43,8 @@ def read_yaml(path: Path, error_type: type[InputError] = InputError) -> dict[str
         raise error_type(
             f"{path}:{place} not valid YAML ({getattr(error, 'problem', None) or 'malformed'})."
         ) from error
+    except RecursionError as error:
+        raise error_type(f"{path}: not valid YAML (nested too deeply).") from error
     except (OSError, UnicodeDecodeError) as error:
         raise error_type(f"{path}: cannot be read ({error}).") from error
     if not isinstance(content, dict):

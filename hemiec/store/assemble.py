@@ -10,7 +10,7 @@ import numpy as np
 
 from hemiec.engines.protocol import MlipProtocol, load_mlip
 from hemiec.errors import HemiecError, ThermoError
-from hemiec.schemas.documents import CandidateResult, CandidateSpec, GapDoc, HopSummary, JobRecord
+from hemiec.schemas.documents import NOT_ASKED, CandidateResult, CandidateSpec, GapDoc, HopSummary, JobRecord
 from hemiec.schemas.quantity import Quantity
 from hemiec.thermo.formation import FormationEnergy, from_elements, from_oxides
 from hemiec.units import EV, EV_PER_ATOM
@@ -48,7 +48,7 @@ class Plan:
         """Return why the job of a step has no output."""
         job = self.job(step)
         if job is None:
-            return "the campaign does not ask for it"
+            return NOT_ASKED
         if job["uuid"] in self.failures:
             return f"job {job['uuid']} failed: {self.failures[job['uuid']]}"
         return f"job {job['uuid']} ({job['name']}) has not finished"
@@ -56,7 +56,7 @@ class Plan:
 
 def assemble(plan: Plan) -> CandidateResult:
     """Return everything that a plan's finished jobs say about its candidate."""
-    sqs, relaxed = plan.output("sqs"), plan.output("relax")
+    sqs, basin = plan.output("sqs"), plan.output("basin")
     hops = _hops(plan)
     from_e, _ = _formation(plan, from_elements, "formation energy from the elements")
     from_o, reaction = _formation(plan, from_oxides, "formation enthalpy from binary oxides at 0 K")
@@ -67,11 +67,9 @@ def assemble(plan: Plan) -> CandidateResult:
         formation_energy_per_atom=from_e,
         formation_enthalpy_from_oxides_per_atom=from_o,
         oxide_reaction=reaction,
-        energy_per_atom=relaxed["output"]["energy_per_atom"] if relaxed else None,
-        volume_per_atom=relaxed["structure"]["lattice"]["volume"] / len(relaxed["structure"]["sites"])
-        if relaxed
-        else None,
-        structure=relaxed["structure"] if relaxed else None,
+        energy_per_atom=basin["energy_per_atom"] if basin else None,
+        volume_per_atom=basin["structure"]["lattice"]["volume"] / len(basin["structure"]["sites"]) if basin else None,
+        structure=basin["structure"] if basin else None,
         n_atoms=sqs["n_atoms"] if sqs else None,
         shortest_image_distance=sqs["shortest_image_distance"] if sqs else None,
         warren_cowley_rms=sqs["warren_cowley_rms"] if sqs else None,
@@ -125,9 +123,11 @@ def _hops(plan: Plan) -> list[HopSummary]:
 def _barrier(plan: Plan, hops: list[HopSummary]) -> Quantity:
     done = [hop for hop in hops if hop.forward_barrier is not None and hop.reverse_barrier is not None]
     jobs = [job for job in plan.jobs if job["kind"] == "hop"]
-    method = "median of forward and reverse barriers of single vacancy hops, climbing-image NEB"
+    method = (
+        "median of forward and reverse barriers of single vacancy hops, improved-tangent band and minimum-mode saddle"
+    )
     if not jobs:
-        return Quantity(value=None, unit=EV, method=method, reason="the campaign does not ask for it")
+        return Quantity(value=None, unit=EV, method=method, reason=NOT_ASKED)
     protocol = load_mlip(jobs[0]["protocol"])
     method += f" with {protocol.model.force_field} ({protocol.name}), std over both directions"
     if not done:
@@ -154,14 +154,12 @@ def _formation(
     protocol = load_mlip(plan.relax_protocol)
     method = f"{method}, {protocol.model.force_field} ({protocol.name})"
     correction = protocol.thermo.o2_correction_eV_per_O
-    relaxed, job = plan.output("relax"), plan.job("relax")
+    basin, job = plan.output("basin"), plan.job("basin")
     try:
-        if relaxed is None or job is None:
-            raise ThermoError(plan.why_missing("relax"))
-        _require_converged(relaxed, "cell relaxation")
+        if basin is None or job is None:
+            raise ThermoError(plan.why_missing("basin"))
         _require_comparable(plan.candidate, protocol, compute)
-        energies = _reference_energies(plan)
-        result = compute(plan.candidate, relaxed["output"]["energy_per_atom"], energies, correction)
+        result = compute(plan.candidate, basin["energy_per_atom"], reference_energies(plan, protocol), correction)
     except HemiecError as error:
         return Quantity(value=None, unit=EV_PER_ATOM, method=method, reason=_reason(plan, error)), None
     uses_o2 = any(phase.is_molecule for phase in result.phases)
@@ -187,17 +185,16 @@ def _require_comparable(candidate: CandidateSpec, protocol: MlipProtocol, comput
         )
 
 
-def _require_converged(output: Mapping[str, Any], what: str) -> None:
-    if not output.get("is_force_converged"):
-        raise ThermoError(f"{what} stopped after {output['output'].get('n_steps')} steps before its forces converged")
-
-
-def _reference_energies(plan: Plan) -> dict[str, float]:
+def reference_energies(plan: Plan, protocol: MlipProtocol) -> dict[str, float]:
+    """Return phase_id to energy, in eV/atom, of every reference phase whose relaxation converged."""
     energies = {}
     for phase_id, job in plan.references.items():
         document = plan.outputs.get(job["uuid"])
-        if document and document["output"].get("is_force_converged"):
-            energies[phase_id] = float(document["output"]["output"]["energy_per_atom"])
+        if document is None:
+            continue
+        output = document["output"]["output"]
+        if float(np.linalg.norm(output["forces"], axis=1).max()) <= protocol.relax.allowed_force:
+            energies[phase_id] = float(output["energy_per_atom"])
     return energies
 
 

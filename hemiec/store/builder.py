@@ -10,11 +10,13 @@ from typing import Any
 
 from maggma.core import Builder
 from maggma.stores import MongoStore
+from pydantic import ValidationError
 
 from hemiec.engines.protocol import load_mlip
+from hemiec.errors import HemiecError, StoreError
 from hemiec.schemas.documents import PROPERTIES, CandidateDoc, CandidateResult, CandidateSpec, ReferenceDoc
 from hemiec.schemas.quantity import Quantity
-from hemiec.store.assemble import Plan, assemble
+from hemiec.store.assemble import Plan, assemble, reference_energies
 from hemiec.store.database import Database
 
 #: Raise it when a change here or in `assemble` changes what is built: everything is then built anew.
@@ -25,7 +27,6 @@ _NOT_NEEDED = {
     "output.objects": 0,
     "output.vacancy_structures": 0,
     "output.output.ionic_steps": 0,
-    "output.output.forces": 0,
     "output.warren_cowley": 0,
     "output.host": 0,
 }
@@ -89,6 +90,7 @@ class CandidateBuilder(Builder):
         """Return the candidate's document and the documents of its reference phases."""
         outputs = {d["uuid"]: d for d in self.outputs.query({"uuid": {"$in": item["done"]}}, _NOT_NEEDED)}
         results: dict[str, CandidateResult] = {}
+        specs: dict[str, CandidateSpec] = {}
         references: dict[str, ReferenceDoc] = {}
         for _, entry, campaign in item["entries"]:
             spec = CandidateSpec.model_validate(entry["candidate"])
@@ -101,12 +103,12 @@ class CandidateBuilder(Builder):
                 failures=item["failures"],
                 relax_protocol=campaign["relax_protocol"],
             )
-            results[plan.plan_id] = assemble(plan)
+            results[plan.plan_id], specs[plan.plan_id] = assemble(plan), spec
             references |= _reference_docs(plan)
         ordered = sorted(results.values(), key=_preference, reverse=True)
         candidate = CandidateDoc(
             candidate_id=item["candidate_id"],
-            candidate=CandidateSpec.model_validate(item["entries"][0][1]["candidate"]),
+            candidate=specs[ordered[0].plan_id],
             campaigns=sorted({name for name, _, _ in item["entries"]}),
             **{name: _best(name, ordered) for name in PROPERTIES},
             results=ordered,
@@ -122,6 +124,15 @@ class CandidateBuilder(Builder):
         references = {doc["reference_id"]: doc for item in items for doc in item["references"]}
         if references:
             self.references.update(list(references.values()), key="reference_id")
+
+    def forget_dropped(self) -> None:
+        """Take a campaign's name off candidates that it no longer asks for; the candidates stay."""
+        for campaign in self.campaigns.query(properties=["name", "candidates.candidate.candidate_id"]):
+            wanted = [entry["candidate"]["candidate_id"] for entry in campaign["candidates"]]
+            self.candidates._collection.update_many(
+                {"campaigns": campaign["name"], "candidate_id": {"$nin": wanted}},
+                {"$pull": {"campaigns": campaign["name"]}},
+            )
 
     def _failures(self, uuids: set[str]) -> dict[str, str]:
         """Return uuid to the last line of the error of every failed job, and of jobs that failed ones block."""
@@ -140,16 +151,35 @@ class CandidateBuilder(Builder):
 
 
 def build(database: Database) -> int:
-    """Build what is out of date and return how many candidates were."""
+    """Build what is out of date and return how many candidates were.
+
+    Raises
+    ------
+    StoreError
+        If a candidate could not be built; it keeps its old document, and the others are built.
+    """
     builder = CandidateBuilder(database)
     builder.connect()
+    built = 0
+    failures = []
     try:
-        items = [builder.process_item(item) for item in builder.get_items()]
-        if items:
-            builder.update_targets(items)
+        for item in builder.get_items():
+            try:
+                document = builder.process_item(item)
+            except (ValidationError, KeyError, HemiecError) as error:
+                failures.append(f"{item['candidate_id']} ({type(error).__name__}: {str(error).splitlines()[0]})")
+                continue
+            builder.update_targets([document])
+            built += 1
+        builder.forget_dropped()
     finally:
-        builder.close()
-    return len(items)
+        builder.finalize()
+    if failures:
+        raise StoreError(
+            f"{len(failures)} candidates could not be built and keep their old documents: {'; '.join(failures[:3])}.",
+            mend="if hemiec was updated, submit their campaign again",
+        )
+    return built
 
 
 def _preference(result: CandidateResult) -> tuple[int, int, str]:
@@ -164,16 +194,14 @@ def _best(name: str, ordered: list[CandidateResult]) -> Quantity:
 
 def _reference_docs(plan: Plan) -> dict[str, ReferenceDoc]:
     documents = {}
-    for phase_id, job in plan.references.items():
-        output = plan.outputs.get(job["uuid"])
-        if output is None or not output["output"].get("is_force_converged"):
-            continue
+    for phase_id, energy in reference_energies(plan, load_mlip(plan.relax_protocol)).items():
+        job = plan.references[phase_id]
         reference_id = f"{phase_id}:{job['protocol_hash']}"
         documents[reference_id] = ReferenceDoc(
             reference_id=reference_id,
             phase=job["label"],
-            formula=job["phase_id"].split("-")[0],
-            energy_per_atom=output["output"]["output"]["energy_per_atom"],
+            formula=phase_id.split("-")[0],
+            energy_per_atom=energy,
             protocol=job["protocol"],
             protocol_hash=job["protocol_hash"],
             job_uuid=job["uuid"],

@@ -24,6 +24,7 @@ COMMAND_TIMEOUT_MS = 5_000
 WORKER_TIMEOUT_MS = 120_000
 
 Document = dict[str, Any]
+_URI_FORM = "write mongodb://user:password@host/, special characters percent-encoded"
 
 
 @dataclass
@@ -84,7 +85,6 @@ class Database:
         self["references"].create_index("reference_id", unique=True)
         self["campaigns"].create_index("name", unique=True)
         self["fireworks"].create_index("spec.hemiec.uuid")
-        self["fireworks"].create_index("spec.hemiec.campaign")
 
     def close(self) -> None:
         """Close the connection."""
@@ -116,15 +116,18 @@ def open_database(settings: Settings, *, timeout_ms: int = COMMAND_TIMEOUT_MS, s
         embedded = EmbeddedMongod(settings)
         uri = embedded.up() if start else embedded.uri()
         mend = "start it with `hemiec db up`"
+    if not uri.startswith(("mongodb://", "mongodb+srv://")):
+        raise StoreError("HEMIEC_MONGO_URI is not a MongoDB URI.", mend=_URI_FORM)
+    database = Database(uri, settings.database, timeout_ms)
     try:
-        database = Database(uri, settings.database, timeout_ms)
         with store_errors(mend):
             database.client.admin.command("ping")
             database.prepare()
     except (InvalidURI, ConfigurationError, ValueError) as error:
-        raise StoreError(
-            "HEMIEC_MONGO_URI is not a MongoDB URI.", mend="write mongodb://user:password@host/"
-        ) from error
+        raise StoreError("HEMIEC_MONGO_URI is not a valid MongoDB URI.", mend=_URI_FORM) from error
+    except BaseException:
+        database.close()
+        raise
     return database
 
 

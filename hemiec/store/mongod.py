@@ -73,7 +73,7 @@ class EmbeddedMongod:
                 if self._process() is None:
                     self._start()
                 elif not self._answers():
-                    self._wait(None)
+                    self._wait()
                 return self.uri()
         except Timeout as error:
             raise StoreError(
@@ -152,30 +152,39 @@ class EmbeddedMongod:
         if port is None or not _is_free(port):
             port = _free_port()
         _write_private(self._state, json.dumps({"port": port}))
-        process = subprocess.Popen(
-            [
+        command = [
+            *(
                 str(program),
-                *("--dbpath", str(self.folder / "db"), "--port", str(port), "--bind_ip", "127.0.0.1"),
-                *("--logpath", str(self.log), "--nounixsocket", "--noscripting"),
-                *("--auth", "--keyFile", str(self._keyfile), "--replSet", "rs0", "--oplogSize", "64"),
-                # An empty data folder takes 5 MB instead of 300 MB with these.
-                *("--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"),
-                *("--wiredTigerEngineConfigString", "log=(file_max=4MB,prealloc=false)"),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C of the command must not reach it
-        )
-        self._wait(process)
+                "--fork",
+                "--dbpath",
+                str(self.folder / "db"),
+                "--port",
+                str(port),
+                "--bind_ip",
+                "127.0.0.1",
+            ),
+            *("--logpath", str(self.log), "--nounixsocket", "--noscripting"),
+            *("--auth", "--keyFile", str(self._keyfile), "--replSet", "rs0", "--oplogSize", "64"),
+            # An empty data folder takes 5 MB instead of 300 MB with these.
+            *("--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"),
+            *("--wiredTigerEngineConfigString", "log=(file_max=4MB,prealloc=false)"),
+        ]
+        try:
+            # It forks and is then nobody's child: Ctrl-C of this command does not reach it.
+            started = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=START_TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            raise StoreError(f"mongod did not start in {START_TIMEOUT_S:.0f} s.", mend=f"see {self.log}") from error
+        if started.returncode != 0:
+            raise StoreError(f"mongod stopped while starting: {self._reason()}.", mend=f"see {self.log}")
+        self._wait()
 
-    def _wait(self, process: subprocess.Popen[bytes] | None) -> None:
+    def _wait(self) -> None:
         """Wait until mongod is primary and knows our user, setting both up on the first start."""
         port = self._port()
         deadline = time.monotonic() + START_TIMEOUT_S
         trouble = "no answer"
         while time.monotonic() < deadline:
-            if process is not None and process.poll() is not None:
+            if self._process() is None:
                 raise StoreError(f"mongod stopped while starting: {self._reason()}.", mend=f"see {self.log}")
             try:
                 with _client(f"mongodb://127.0.0.1:{port}/?directConnection=true") as bare:

@@ -35,6 +35,8 @@ _OPERATORS: dict[type[ast.cmpop], str] = {
 }
 _MIRRORED = {"$lt": "$gt", "$lte": "$gte", "$gt": "$lt", "$gte": "$lte", "$eq": "$eq", "$ne": "$ne"}
 _MAX_LENGTH = 2000
+#: MongoDB refuses documents nested deeper than 200; every level of the language takes two.
+_MAX_DEPTH = 50
 
 
 def compile_query(expression: str) -> dict[str, Any]:
@@ -52,17 +54,20 @@ def compile_query(expression: str) -> dict[str, Any]:
     try:
         tree = ast.parse(expression.strip(), mode="eval")
         return _compile(tree.body)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise QueryError(
             f"query: cannot read {expression[:80]!r}.", mend="write it like 'band_gap < 1.0 and has(Co)'"
         ) from error
 
 
-def _compile(node: ast.expr) -> dict[str, Any]:
+def _compile(node: ast.expr, depth: int = 0) -> dict[str, Any]:
+    if depth > _MAX_DEPTH:
+        raise QueryError(f"query: nested deeper than {_MAX_DEPTH} levels.")
     if isinstance(node, ast.BoolOp):
-        return {"$and" if isinstance(node.op, ast.And) else "$or": [_compile(value) for value in node.values]}
+        parts = [_compile(value, depth + 1) for value in node.values]
+        return {"$and" if isinstance(node.op, ast.And) else "$or": parts}
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        return {"$nor": [_compile(node.operand)]}
+        return {"$nor": [_compile(node.operand, depth + 1)]}
     if isinstance(node, ast.Compare):
         return _comparison(node)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "has":

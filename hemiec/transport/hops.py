@@ -11,8 +11,12 @@ from pymatgen.core import Structure
 from hemiec.errors import StructureError
 from hemiec.schemas.documents import Hop, HopWalkDoc
 
-#: Anions of one octahedron edge lie a/sqrt(2) apart, those across it a; the threshold is between, in units of a.
-_EDGE_REACH = 0.86
+#: An octahedron edge is a/sqrt(2) long in the cubic parent; this reaches distorted ones too, in units of a.
+_EDGE_REACH = 1.2
+#: B cations sit a/2 from their anions and sqrt(5)/2 a from the next ones, in units of a.
+_BOND_REACH = 0.8
+#: Cosine of the anion-B-anion angle: 0 along an edge, -1 across the octahedron; the threshold is at 135 degrees.
+_EDGE_COSINE = -0.707
 
 
 def label_sites(structure: Structure, ideal: Structure) -> Structure:
@@ -33,8 +37,9 @@ def label_sites(structure: Structure, ideal: Structure) -> Structure:
 def octahedron_edge_hops(structure: Structure, mobile: str = "O") -> list[Hop]:
     """Return every directed nearest-neighbour anion hop along an octahedron edge.
 
-    Two anions are neighbours if they bind to the same B cation and are closer than 0.86 a, with
-    a the cube root of the volume per formula unit. Periodic images are separate hops.
+    Two anions are neighbours if they bind to the same B cation at an angle below 135 degrees: side by
+    side, not across the octahedron. In a tilted cell distance alone would add hops across voids and
+    miss stretched edges. Periodic images are separate hops.
 
     Parameters
     ----------
@@ -57,9 +62,10 @@ def octahedron_edge_hops(structure: Structure, mobile: str = "O") -> list[Hop]:
     n_units = labels.count("B")
     a = (structure.volume / n_units) ** (1 / 3)
     centres, neighbours, images, distances = structure.get_neighbor_list(_EDGE_REACH * a)
+    bonds = {n: _bonds(structure, labels, n, a) for n in anions}
     hops = []
     for i, j, image, distance in zip(centres, neighbours, images, distances, strict=True):
-        if i not in anions or j not in anions:
+        if i not in bonds or j not in bonds or not _share_an_edge(bonds[i], bonds[j], image):
             continue
         midpoint = structure.lattice.get_cartesian_coords(
             (structure[i].frac_coords + structure[j].frac_coords + image) / 2
@@ -76,6 +82,26 @@ def octahedron_edge_hops(structure: Structure, mobile: str = "O") -> list[Hop]:
     if not hops:
         raise StructureError(f"{structure.formula}: no two {mobile} sites share an octahedron edge.")
     return sorted(hops, key=lambda h: (h.from_site, h.to_site, h.image))
+
+
+Bonds = dict[tuple[int, tuple[int, ...]], NDArray[np.float64]]
+
+
+def _bonds(structure: Structure, labels: list[str], anion: int, a: float) -> Bonds:
+    """Return (index, periodic image) to bond vector in angstrom of the two B cations an anion bridges."""
+    near = structure.get_neighbors(structure[anion], _BOND_REACH * a)
+    on_B = sorted((s for s in near if labels[s.index] == "B"), key=lambda s: s.nn_distance)[:2]
+    return {(s.index, tuple(int(x) for x in s.image)): s.coords - structure[anion].coords for s in on_B}
+
+
+def _share_an_edge(one: Bonds, two: Bonds, image: NDArray[np.int_]) -> bool:
+    """Return whether two anions, the second in a periodic image, bind to one B cation side by side."""
+    for (b, offset), vector in two.items():
+        other = one.get((b, tuple(int(x) for x in np.add(offset, image))))
+        if other is not None:
+            cosine = float(vector @ other / np.linalg.norm(vector) / np.linalg.norm(other))
+            return cosine > _EDGE_COSINE
+    return False
 
 
 def _environment(structure: Structure, labels: list[str], midpoint: NDArray[np.float64], reach: float) -> str:

@@ -66,7 +66,6 @@ class Campaign:
 
     def document(self) -> dict[str, Any]:
         """Return what the store keeps: the campaign as written and which job computes what."""
-        plan_id = self.maker.plan_id
         return {
             "name": self.spec.name,
             "spec": self.spec.model_dump(mode="json"),
@@ -74,7 +73,7 @@ class Campaign:
             "candidates": [
                 {
                     "candidate": candidate.to_mongo(),
-                    "plan_id": plan_id,
+                    "plan_id": self.maker.plan_id(candidate),
                     "jobs": [job.metadata["hemiec"] | {"name": job.name} for job in jobs_of(flow)],
                 }
                 for candidate, flow in zip(self.candidates, self.candidate_flows, strict=True)
@@ -106,9 +105,9 @@ def load_campaign(path: str | Path) -> Campaign:
     spec = validate(CampaignSpec, read_yaml(path, CampaignError), where, CampaignError)
     names = spec.protocols
     load_mlip(names.relax, where=f"{where}: protocols.relax")
-    if names.barrier:
+    if names.barrier is not None:
         load_mlip(names.barrier, where=f"{where}: protocols.barrier")
-    gap = load_gpaw(names.gap, where=f"{where}: protocols.gap") if names.gap else None
+    gap = load_gpaw(names.gap, where=f"{where}: protocols.gap") if names.gap is not None else None
     candidates = enumerate_candidates(spec, where=where)
     for candidate in candidates:
         formula_units(exact_sites(candidate), spec.sqs.max_atoms, where=f"{where}: {candidate.label}")

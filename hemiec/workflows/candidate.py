@@ -1,11 +1,11 @@
-"""The workflow of one candidate: SQS, relaxation, band gap, vacancy hops."""
+"""The workflow of one candidate: SQS, relaxation to the lowest basin found, band gap, vacancy hops."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from jobflow import Flow, Job, Maker
 
@@ -15,10 +15,19 @@ from hemiec.engines.protocol import load_gpaw, load_mlip
 from hemiec.schemas.campaign import HopSettings, ProtocolNames, SqsSettings
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.workflows.identity import identify
-from hemiec.workflows.jobs import HopBarrierMaker, HopWalkMaker, SqsMaker
+from hemiec.workflows.jobs import AnnealMaker, BasinMaker, HopBarrierMaker, HopWalkMaker, SqsMaker
 
 #: FireWorks runs high numbers first: what the longest jobs wait for, then the longest jobs, then the rest.
-PRIORITY = {"sqs": 90, "relax": 80, "gap": 70, "walk": 40, "vacancy": 30, "hop": 20}
+PRIORITY = {"sqs": 90, "relax": 80, "anneal": 82, "basin": 85, "gap": 70, "walk": 40, "vacancy": 30, "hop": 20}
+
+#: Kind of step to the part of the MLIP protocol that decides its result.
+_PROTOCOL_PART: dict[str, Literal["relax", "anneal", "saddle"]] = {
+    "relax": "relax",
+    "anneal": "anneal",
+    "basin": "relax",
+    "vacancy": "relax",
+    "hop": "saddle",
+}
 
 
 @dataclass
@@ -45,11 +54,11 @@ class CandidateMaker(Maker):
     protocols: ProtocolNames = field(default_factory=ProtocolNames)
     hops: HopSettings = field(default_factory=HopSettings)
 
-    @property
-    def plan_id(self) -> str:
-        """Hash of cell, protocols, hops and seed: equal plans give comparable results."""
+    def plan_id(self, candidate: CandidateSpec) -> str:
+        """Hash of charges, cell, protocols, hops and seed: equal plans give equal results."""
         names = self.protocols
         content = {
+            "oxidation_states": candidate.oxidation_states,
             "seed": self.seed,
             "sqs": self.sqs.model_dump(),
             "relax": load_mlip(names.relax).hash,
@@ -61,45 +70,71 @@ class CandidateMaker(Maker):
 
     def make(self, candidate: CandidateSpec) -> Flow:
         """Return the flow of one candidate; its jobs are named by their content."""
-        about = {"candidate_id": candidate.candidate_id, "label": candidate.label, "plan_id": self.plan_id}
+        about = {"candidate_id": candidate.candidate_id, "label": candidate.label, "plan_id": self.plan_id(candidate)}
         sqs = SqsMaker(name="sqs", max_atoms=self.sqs.max_atoms, quality=self.sqs.quality, seed=self.seed).make(
             candidate.to_mongo()
         )
         identify(
             sqs,
             "sqs",
-            {"candidate": candidate.candidate_id, "seed": self.seed, **self.sqs.model_dump()},
+            {
+                "candidate": candidate.candidate_id,
+                "oxidation_states": candidate.oxidation_states,
+                "seed": self.seed,
+                **self.sqs.model_dump(),
+            },
             priority=PRIORITY["sqs"],
             metadata=about,
         )
-        relax = self._relax_job(self.protocols.relax, sqs.output["structure"], relax_cell=True, name="relax cell")
-        self._identify(relax, "relax", {"sqs": sqs.uuid}, self.protocols.relax, about)
-        jobs = [sqs, relax]
+        basin, relaxing = self._basin_jobs(sqs, about)
+        jobs = [sqs, *relaxing, basin]
         if self.protocols.gap:
-            gap = GapMaker(protocol=self.protocols.gap).make(relax.output.structure, sqs.output["supercell"])
+            gap = GapMaker(protocol=self.protocols.gap).make(basin.output["structure"], sqs.output["supercell"])
             gap_protocol = load_gpaw(self.protocols.gap)
             identify(
                 gap,
                 "gap",
-                {"relax": relax.uuid},
+                {"basin": basin.uuid},
                 priority=PRIORITY["gap"],
                 protocol=(gap_protocol.name, gap_protocol.hash),
                 metadata=about,
             )
             jobs.append(gap)
         if self.protocols.barrier:
-            jobs += self._hop_jobs(relax, sqs, self.protocols.barrier, about)
+            jobs += self._hop_jobs(basin, sqs, self.protocols.barrier, about)
         return Flow(jobs, name=f"{self.name} {candidate.label}")
 
-    def _hop_jobs(self, relax: Job, sqs: Job, protocol: str, about: dict[str, Any]) -> list[Job]:
+    def _basin_jobs(self, sqs: Job, about: dict[str, Any]) -> tuple[Job, list[Job]]:
+        """Return the job that keeps the lowest basin, and the relaxations that it compares."""
+        name = self.protocols.relax
+        relax = self._relax_job(name, sqs.output["structure"], relax_cell=True, name="relax cell")
+        self._identify(relax, "relax", {"sqs": sqs.uuid}, name, about)
+        shake = AnnealMaker(protocol=name, seed=self.seed).make(relax.output.structure)
+        self._identify(shake, "anneal", {"relax": relax.uuid, "seed": self.seed}, name, about)
+        again = self._relax_job(name, shake.output["structure"], relax_cell=True, name="relax annealed cell")
+        self._identify(again, "relax", {"anneal": shake.uuid}, name, about, step="relax-annealed")
+        basin = BasinMaker(protocol=name).make(
+            {
+                job.metadata["hemiec"]["step"]: {
+                    "structure": job.output.structure,
+                    "energy_per_atom": job.output.output.energy_per_atom,
+                    "forces": job.output.output.forces,
+                }
+                for job in (relax, again)
+            }
+        )
+        self._identify(basin, "basin", {"relaxations": [relax.uuid, again.uuid]}, name, about)
+        return basin, [relax, shake, again]
+
+    def _hop_jobs(self, basin: Job, sqs: Job, protocol: str, about: dict[str, Any]) -> list[Job]:
         n = self.hops.n
         walk = HopWalkMaker(mobile=self.hops.mobile, n_hops=n, seed=self.seed).make(
-            relax.output.structure, sqs.output["ideal_structure"]
+            basin.output["structure"], sqs.output["ideal_structure"]
         )
         identify(
             walk,
             "walk",
-            {"relax": relax.uuid, "seed": self.seed, **self.hops.model_dump()},
+            {"basin": basin.uuid, "seed": self.seed, **self.hops.model_dump()},
             priority=PRIORITY["walk"],
             metadata=about,
         )
@@ -129,6 +164,7 @@ class CandidateMaker(Maker):
     def _identify(
         job: Job, kind: str, inputs: dict[str, Any], protocol: str, about: dict[str, Any], *, step: str | None = None
     ) -> None:
+        """Name a job that the MLIP protocol decides, by the part of the protocol that does."""
         loaded = load_mlip(protocol)
         identify(
             job,
@@ -136,6 +172,6 @@ class CandidateMaker(Maker):
             inputs,
             step=step,
             priority=PRIORITY[kind],
-            protocol=(loaded.name, loaded.hash),
+            protocol=(loaded.name, loaded.hash_of(_PROTOCOL_PART[kind])),
             metadata=about,
         )

@@ -8,15 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from jobflow import Maker, job
 from pymatgen.core import Structure
 
 from hemiec.engines import mlip
+from hemiec.engines.anneal import anneal
 from hemiec.engines.protocol import load_mlip
-from hemiec.schemas.documents import CandidateSpec, Hop, HopBarrierDoc
+from hemiec.errors import NotConvergedError
+from hemiec.schemas.documents import BasinDoc, CandidateSpec, Hop, HopBarrierDoc
 from hemiec.structures.sqs import make_sqs
 from hemiec.transport.hops import choose_walk, end_points, label_sites
-from hemiec.transport.neb import find_saddle
+from hemiec.transport.saddle import SaddleSearch, find_saddle
 
 
 @dataclass
@@ -45,6 +48,77 @@ class SqsMaker(Maker):
         """Return an SqsDoc for a CandidateSpec (as a dict)."""
         spec = CandidateSpec.model_validate(candidate)
         return make_sqs(spec, max_atoms=self.max_atoms, quality=self.quality, seed=self.seed).to_mongo()
+
+
+@dataclass
+class AnnealMaker(Maker):
+    """Shake a relaxed cell by short molecular dynamics.
+
+    Parameters
+    ----------
+    name
+        Job name.
+    protocol
+        Name of an MLIP protocol.
+    seed
+        Seed of velocities and thermostat.
+    """
+
+    name: str = "anneal"
+    protocol: str = "mlip-chgnet"
+    seed: int = 0
+
+    @job
+    def make(self, structure: Structure) -> dict[str, Any]:
+        """Return {"structure": ...}, unrelaxed."""
+        protocol = load_mlip(self.protocol)
+        shaken = anneal(structure, mlip.calculator(protocol), protocol.anneal, seed=self.seed)
+        return {"structure": shaken.as_dict(), "versions": mlip.versions(protocol)}
+
+
+@dataclass
+class BasinMaker(Maker):
+    """Keep the lowest of several relaxations of one cell.
+
+    Parameters
+    ----------
+    name
+        Job name.
+    protocol
+        Name of the MLIP protocol that relaxed them.
+    """
+
+    name: str = "lowest basin"
+    protocol: str = "mlip-chgnet"
+
+    @job
+    def make(self, relaxations: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        """Return a BasinDoc for step name to {structure, energy_per_atom, forces} of each relaxation.
+
+        Raises
+        ------
+        NotConvergedError
+            If the lowest one has not converged.
+        """
+        energies = {step: float(found["energy_per_atom"]) for step, found in relaxations.items()}
+        lowest = min(energies, key=lambda step: energies[step])
+        found = relaxations[lowest]
+        structure = found["structure"]
+        max_force = float(np.linalg.norm(found["forces"], axis=1).max())
+        allowed = load_mlip(self.protocol).relax.allowed_force
+        if not max_force <= allowed:
+            raise NotConvergedError(
+                f"cell relaxation ({lowest}) stopped with a force of {max_force:.3f} eV/angstrom, "
+                f"expected at most {allowed:.3f}.",
+                mend="raise `max_steps` of the protocol",
+            )
+        return BasinDoc(
+            structure=structure.as_dict() if isinstance(structure, Structure) else structure,
+            step=lowest,
+            energy_per_atom=energies[lowest],
+            max_force=max_force,
+            energies_per_atom=energies,
+        ).to_mongo()
 
 
 @dataclass
@@ -99,10 +173,14 @@ class HopBarrierMaker(Maker):
         path = find_saddle(
             *end_points(host, the_hop, before, after),
             mlip.calculator(protocol),
-            n_images=saddle.n_images,
-            fmax=saddle.fmax_eV_per_A,
-            max_steps=saddle.max_steps,
-            spring=saddle.spring_eV_per_A2,
+            SaddleSearch(
+                n_images=saddle.n_images,
+                band_fmax=saddle.band_fmax_eV_per_A,
+                band_max_steps=saddle.band_max_steps,
+                spring=saddle.spring_eV_per_A2,
+                fmax=saddle.fmax_eV_per_A,
+                max_steps=saddle.max_steps,
+            ),
         )
         return HopBarrierDoc(
             hop=the_hop,
@@ -115,10 +193,10 @@ class HopBarrierMaker(Maker):
             n_steps=path.n_steps,
             n_force_calls=path.n_force_calls,
             elapsed_s=path.elapsed_s,
-            method=f"climbing-image NEB, improved tangent, {saddle.n_images} images, "
-            f"{saddle.fmax_eV_per_A} eV/angstrom, fixed cell, neutral vacancy",
+            method=f"improved-tangent band of {saddle.n_images} images, minimum-mode following to "
+            f"{saddle.fmax_eV_per_A} eV/angstrom, relaxation to both sides; fixed cell, neutral vacancy",
             protocol=protocol.name,
-            protocol_hash=protocol.hash,
+            protocol_hash=protocol.hash_of("saddle"),
             images=[image.as_dict() for image in path.images],
             versions=mlip.versions(protocol),
         ).to_mongo()

@@ -39,7 +39,7 @@ class ReferenceMaker(Maker):
             "reference",
             {"phase": phase.model_dump(mode="json", exclude={"source", "note"})},
             priority=PRIORITY,
-            protocol=(protocol.name, protocol.hash),
+            protocol=(protocol.name, protocol.hash_of("relax")),
             metadata={"phase_id": phase.phase_id, "label": f"{phase.formula} ({phase.phase})"},
         )
         return Flow([job], name=f"{self.name} {phase.phase_id}")

@@ -1,0 +1,247 @@
+"""Submission, workers and repair: real FireWorks, real MongoDB, a real potential on a ten-atom cell."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from hemiec.errors import InputError
+from hemiec.launch.launchpad import open_launchpad
+from hemiec.launch.reconcile import reconcile
+from hemiec.launch.status import read_status
+from hemiec.launch.submit import plan_submission, submit
+from hemiec.launch.worker import is_alive, worker_name
+from hemiec.schemas.documents import CandidateDoc
+from hemiec.settings import Settings
+from hemiec.store.builder import build
+from hemiec.store.database import Database, open_database
+from hemiec.store.mongod import EmbeddedMongod
+from hemiec.workflows.campaign import Campaign, load_campaign
+
+pytestmark = [pytest.mark.store, pytest.mark.mlip]
+
+SMALL = {
+    "name": "small",
+    "space": [{"A": {"Sr": "1/2", "Ba": "1/2"}, "B": {"Ti": 1}}],
+    "sqs": {"max_atoms": 10, "quality": "fast"},
+    "protocols": {"gap": None},
+    "hops": {"n": 1},
+}
+
+
+@pytest.fixture
+def small_file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(SMALL))
+    return path
+
+
+@pytest.fixture
+def small(small_file: Path) -> Campaign:
+    return load_campaign(small_file)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    database = open_database(settings)
+    yield database
+    database.close()
+
+
+def _hemiec(settings: Settings, *arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "hemiec.cli.main", *arguments],
+        env=os.environ | {"HEMIEC_DATA_DIR": str(settings.data_dir), "COLUMNS": "120"},
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _finish(process: subprocess.Popen[str], timeout: float = 300) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=timeout)
+    assert "Traceback" not in err, err
+    return process.returncode, out, err
+
+
+def test_submitting_again_or_from_many_shells_adds_nothing_twice(database: Database, small: Campaign) -> None:
+    launchpad = open_launchpad(database)
+    n_jobs = len(small.job_uuids)
+    assert plan_submission(database, small).added == n_jobs
+    assert database["fireworks"].count_documents({}) == 0
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: submit(database, launchpad, small), range(4)))
+    assert sorted(r.added for r in results) == [0, 0, 0, n_jobs]
+    assert database["fireworks"].count_documents({}) == n_jobs
+    assert len(database["fireworks"].distinct("spec.hemiec.uuid")) == n_jobs
+
+
+def test_overlapping_campaign_adds_only_what_is_missing(database: Database, small: Campaign, small_file: Path) -> None:
+    launchpad = open_launchpad(database)
+    submit(database, launchpad, small)
+    more = SMALL | {"name": "more", "hops": {"n": 2}}
+    small_file.write_text(yaml.safe_dump(more))
+    larger = load_campaign(small_file)
+    added = submit(database, launchpad, larger).added
+    shared = set(larger.job_uuids) & set(small.job_uuids)
+    assert {"sqs", "relax"} <= {
+        fw["spec"]["hemiec"]["kind"] for fw in database["fireworks"].find({"spec.hemiec.uuid": {"$in": list(shared)}})
+    }
+    assert added == len(larger.job_uuids) - len(shared)
+    assert len(database["fireworks"].distinct("spec.hemiec.uuid")) == database["fireworks"].count_documents({})
+    # The new jobs wait for the relaxation of the first submission: they are in the same workflow.
+    relax = next(j for j in database["fireworks"].find({"spec.hemiec.kind": "relax"}))
+    workflow = database["workflows"].find_one({"nodes": relax["fw_id"]})
+    walks = [fw["fw_id"] for fw in database["fireworks"].find({"spec.hemiec.kind": "walk"})]
+    assert len(walks) == 2 and set(walks) <= set(workflow["nodes"])
+
+
+def test_half_written_submissions_are_cleaned_up(database: Database, small: Campaign) -> None:
+    launchpad = open_launchpad(database)
+    submit(database, launchpad, small)
+    n_jobs = len(small.job_uuids)
+    victims = [wf["nodes"] for wf in database["workflows"].find()]
+    database["workflows"].delete_one({"nodes": victims[0][0]})  # killed before the workflow was written
+    database["fireworks"].delete_one({"fw_id": victims[1][-1]})  # killed before all Fireworks were written
+    submit(database, launchpad, small)
+    assert len(database["fireworks"].distinct("spec.hemiec.uuid")) == n_jobs
+    nodes = {node for wf in database["workflows"].find() for node in wf["nodes"]}
+    assert nodes == set(database["fireworks"].distinct("fw_id"))
+
+
+def test_a_dead_submitters_lock_does_not_block(database: Database, small: Campaign) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    dead = worker_name().replace(f":{os.getpid()}:", ":999999:")
+    database["locks"].insert_one({"_id": "submit", "owner": dead, "expires": datetime.now(UTC) + timedelta(hours=1)})
+    started = time.monotonic()
+    assert submit(database, open_launchpad(database), small).added
+    assert time.monotonic() - started < 30
+
+
+def test_worker_names_tell_the_living_from_the_dead() -> None:
+    assert is_alive(worker_name()) is True
+    host, pid, created = worker_name().split(":")[1:]
+    assert is_alive(f"hemiec:{host}:{pid}:{int(created) - 1000}") is False  # the pid was reused
+    assert is_alive(f"hemiec:elsewhere:{pid}:{created}") is None
+    assert is_alive("Automatically generated Worker") is None
+
+
+def test_lost_jobs_and_stale_locks_are_brought_back(database: Database, small: Campaign) -> None:
+    from fireworks import FWorker
+
+    launchpad = open_launchpad(database)
+    submit(database, launchpad, small)
+    dead = worker_name().replace(f":{os.getpid()}:", ":999999:")
+    firework, _ = launchpad.checkout_fw(FWorker(name=dead), "/nowhere")
+    database["workflows"].update_one(
+        {"nodes": firework.fw_id}, {"$set": {"locked": True, "updated_on": "2020-01-01T00:00:00"}}
+    )
+    mine, _ = launchpad.checkout_fw(FWorker(name=worker_name()), "/nowhere")
+    elsewhere, _ = launchpad.checkout_fw(FWorker(name="hemiec:elsewhere:1:1"), "/nowhere")
+    assert reconcile(database, launchpad) == [firework.fw_id]
+    states = {fw["fw_id"]: fw["state"] for fw in database["fireworks"].find()}
+    assert states[firework.fw_id] == "READY"
+    assert states[mine.fw_id] == states[elsewhere.fw_id] == "RUNNING"
+    assert database["workflows"].count_documents({"locked": True}) == 0
+
+
+def test_status_of_an_unknown_campaign_names_the_known_one(database: Database, small: Campaign) -> None:
+    submit(database, open_launchpad(database), small)
+    with pytest.raises(InputError, match="did you mean 'small'"):
+        read_status(database, "smal")
+
+
+@pytest.mark.slow
+def test_run_survives_kills_of_everything_and_ends_with_every_number(
+    settings: Settings, small_file: Path, tmp_path: Path
+) -> None:
+    """kill -9 of `hemiec run`, of a worker and of mongod at random moments; then the same command again."""
+    generator = random.Random(1)
+    for victim in ("run", "worker", "mongod", "run"):
+        process = _hemiec(settings, "run", str(small_file), cwd=tmp_path)
+        time.sleep(generator.uniform(8, 16))
+        if process.poll() is not None:
+            _finish(process)
+            break
+        if victim == "run":
+            process.kill()
+            process.communicate()
+            time.sleep(2.5)
+            assert not _workers(settings), "workers outlived the command that watches them"
+        else:
+            pids = _workers(settings) if victim == "worker" else [EmbeddedMongod(settings).status().pid]
+            for pid in pids[:1]:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(generator.uniform(1, 4))
+            process.kill()
+            process.communicate()
+    code, out, err = _finish(_hemiec(settings, "run", str(small_file), cwd=tmp_path))
+    assert code == 0, err
+    assert "(Ba,Sr)TiO3" in out
+
+    database = open_database(settings)
+    status = read_status(database, "small")
+    assert set(status.counts) == {"done"}
+    uuids = [job.uuid for job in status.jobs]
+    assert len(uuids) == len(set(uuids)) == database["outputs"].count_documents({})
+    (raw,) = database["candidates"].find({}, {"_id": 0})
+    doc = CandidateDoc.model_validate(raw)
+    assert doc.band_gap.reason == "the campaign does not ask for it"
+    assert -3.8 < doc.formation_energy_per_atom.value < -3.0
+    assert 0.2 < doc.migration_barrier.value < 1.2
+    _assert_recomputable(database, doc)
+
+    # Again: nothing is computed, nothing is built, and it is quick.
+    launches = database["launches"].count_documents({})
+    started = time.monotonic()
+    code, _, err = _finish(_hemiec(settings, "run", str(small_file), cwd=tmp_path))
+    assert code == 0 and "0 jobs added" in err
+    assert time.monotonic() - started < 30
+    assert database["launches"].count_documents({}) == launches
+    assert build(database) == 0
+    database.close()
+
+
+def _assert_recomputable(database: Database, doc: CandidateDoc) -> None:
+    """The leaderboard's numbers follow from the stored raw outputs and the jobs they name."""
+    import numpy as np
+
+    raw = {o["uuid"]: o["output"] for o in database["outputs"].find()}
+    hops = [raw[uuid] for uuid in doc.migration_barrier.job_uuids]
+    barriers = [h[key] for h in hops for key in ("forward_barrier", "reverse_barrier")]
+    assert doc.migration_barrier.value == pytest.approx(np.median(barriers))
+    for hop in hops:
+        assert hop["forward_barrier"] - hop["reverse_barrier"] == pytest.approx(hop["energies"][-1], abs=1e-6)
+        assert max(hop["energies"]) == pytest.approx(hop["forward_barrier"])
+    (relax,) = doc.formation_enthalpy_from_oxides_per_atom.job_uuids
+    energies = {
+        raw[u]["formula_pretty"]: raw[u]["output"]["energy_per_atom"]
+        for u in doc.formation_enthalpy_from_oxides_per_atom.reference_job_uuids
+    }
+    expected = (
+        raw[relax]["output"]["energy_per_atom"]
+        - (0.5 * 2 * energies["BaO"] + 0.5 * 2 * energies["SrO"] + 3 * energies["TiO2"]) / 5
+    )
+    assert doc.formation_enthalpy_from_oxides_per_atom.value == pytest.approx(expected, abs=1e-6)
+
+
+def _workers(settings: Settings) -> list[int]:
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if "hemiec.launch.worker" in line and str(settings.run_dir) in line:
+            found.append(process.info["pid"])
+    return found
