@@ -230,8 +230,7 @@ def test_commands_on_a_finished_campaign(on_finished: Run, tmp_path: Path) -> No
 
 @pytest.mark.store
 @pytest.mark.mlip
-def test_plain_mrun_style_builder_and_jobstore_read_what_was_stored(finished: Settings) -> None:
-    """Trajectories are in GridFS and come back through the JobStore."""
+def test_paths_are_in_gridfs_and_come_back_through_the_job_store(finished: Settings) -> None:
     from hemiec.store.database import open_database
 
     database = open_database(finished)
@@ -243,4 +242,5 @@ def test_plain_mrun_style_builder_and_jobstore_read_what_was_stored(finished: Se
     assert "blob_uuid" in hop["output"]["images"]
     assert len(store.get_output(hop["uuid"], load=True)["images"]) == len(hop["output"]["energies"]) == 3
     assert re.fullmatch(r"[0-9a-f]{12}", hop["output"]["protocol_hash"])
+    store.close()
     database.close()

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from fireworks import LaunchPad
 
 from hemiec.errors import InputError
 from hemiec.launch.launchpad import open_launchpad
@@ -59,6 +60,13 @@ def database(settings: Settings) -> Iterator[Database]:
     database.close()
 
 
+@pytest.fixture
+def launchpad(database: Database) -> Iterator[LaunchPad]:
+    launchpad = open_launchpad(database)
+    yield launchpad
+    launchpad.connection.close()
+
+
 def _hemiec(settings: Settings, *arguments: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "hemiec.cli.main", *arguments],
@@ -76,8 +84,9 @@ def _finish(process: subprocess.Popen[str], timeout: float = 300) -> tuple[int, 
     return process.returncode, out, err
 
 
-def test_submitting_again_or_from_many_shells_adds_nothing_twice(database: Database, small: Campaign) -> None:
-    launchpad = open_launchpad(database)
+def test_submitting_again_or_from_many_shells_adds_nothing_twice(
+    database: Database, launchpad: LaunchPad, small: Campaign
+) -> None:
     n_jobs = len(small.job_uuids)
     assert plan_submission(database, small).added == n_jobs
     assert database["fireworks"].count_documents({}) == 0
@@ -88,8 +97,9 @@ def test_submitting_again_or_from_many_shells_adds_nothing_twice(database: Datab
     assert len(database["fireworks"].distinct("spec.hemiec.uuid")) == n_jobs
 
 
-def test_overlapping_campaign_adds_only_what_is_missing(database: Database, small: Campaign, small_file: Path) -> None:
-    launchpad = open_launchpad(database)
+def test_overlapping_campaign_adds_only_what_is_missing(
+    database: Database, launchpad: LaunchPad, small: Campaign, small_file: Path
+) -> None:
     submit(database, launchpad, small)
     more = SMALL | {"name": "more", "hops": {"n": 2}}
     small_file.write_text(yaml.safe_dump(more))
@@ -108,8 +118,7 @@ def test_overlapping_campaign_adds_only_what_is_missing(database: Database, smal
     assert len(walks) == 2 and set(walks) <= set(workflow["nodes"])
 
 
-def test_half_written_submissions_are_cleaned_up(database: Database, small: Campaign) -> None:
-    launchpad = open_launchpad(database)
+def test_half_written_submissions_are_cleaned_up(database: Database, launchpad: LaunchPad, small: Campaign) -> None:
     submit(database, launchpad, small)
     n_jobs = len(small.job_uuids)
     victims = [wf["nodes"] for wf in database["workflows"].find()]
@@ -121,13 +130,13 @@ def test_half_written_submissions_are_cleaned_up(database: Database, small: Camp
     assert nodes == set(database["fireworks"].distinct("fw_id"))
 
 
-def test_a_dead_submitters_lock_does_not_block(database: Database, small: Campaign) -> None:
+def test_a_dead_submitters_lock_does_not_block(database: Database, launchpad: LaunchPad, small: Campaign) -> None:
     from datetime import UTC, datetime, timedelta
 
     dead = worker_name().replace(f":{os.getpid()}:", ":999999:")
     database["locks"].insert_one({"_id": "submit", "owner": dead, "expires": datetime.now(UTC) + timedelta(hours=1)})
     started = time.monotonic()
-    assert submit(database, open_launchpad(database), small).added
+    assert submit(database, launchpad, small).added
     assert time.monotonic() - started < 30
 
 
@@ -139,10 +148,9 @@ def test_worker_names_tell_the_living_from_the_dead() -> None:
     assert is_alive("Automatically generated Worker") is None
 
 
-def test_lost_jobs_and_stale_locks_are_brought_back(database: Database, small: Campaign) -> None:
+def test_lost_jobs_and_stale_locks_are_brought_back(database: Database, launchpad: LaunchPad, small: Campaign) -> None:
     from fireworks import FWorker
 
-    launchpad = open_launchpad(database)
     submit(database, launchpad, small)
     dead = worker_name().replace(f":{os.getpid()}:", ":999999:")
     firework, _ = launchpad.checkout_fw(FWorker(name=dead), "/nowhere")
@@ -158,8 +166,10 @@ def test_lost_jobs_and_stale_locks_are_brought_back(database: Database, small: C
     assert database["workflows"].count_documents({"locked": True}) == 0
 
 
-def test_status_of_an_unknown_campaign_names_the_known_one(database: Database, small: Campaign) -> None:
-    submit(database, open_launchpad(database), small)
+def test_status_of_an_unknown_campaign_names_the_known_one(
+    database: Database, launchpad: LaunchPad, small: Campaign
+) -> None:
+    submit(database, launchpad, small)
     with pytest.raises(InputError, match="did you mean 'small'"):
         read_status(database, "smal")
 
@@ -226,7 +236,9 @@ def _assert_recomputable(database: Database, doc: CandidateDoc) -> None:
     for hop in hops:
         assert hop["forward_barrier"] - hop["reverse_barrier"] == pytest.approx(hop["energies"][-1], abs=1e-6)
         assert max(hop["energies"]) == pytest.approx(hop["forward_barrier"])
-    (relax,) = doc.formation_enthalpy_from_oxides_per_atom.job_uuids
+    basin, relax = doc.formation_enthalpy_from_oxides_per_atom.job_uuids
+    assert raw[relax]["output"]["energy_per_atom"] == pytest.approx(raw[basin]["energy_per_atom"])
+    assert raw[basin]["energy_per_atom"] == min(raw[basin]["energies_per_atom"].values())
     energies = {
         raw[u]["formula_pretty"]: raw[u]["output"]["energy_per_atom"]
         for u in doc.formation_enthalpy_from_oxides_per_atom.reference_job_uuids

@@ -6,7 +6,6 @@ import numpy as np
 from ase import units
 from ase.calculators.calculator import Calculator
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
@@ -36,13 +35,15 @@ def anneal(structure: Structure, calculator: Calculator, settings: AnnealSetting
     atoms = AseAtomsAdaptor.get_atoms(structure, msonable=False)
     atoms.calc = calculator
     rng = np.random.default_rng(seed)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=2 * settings.temperature_K, rng=rng)
+    thermal_energy = units.kB * 2 * settings.temperature_K
+    atoms.set_momenta(rng.standard_normal((len(atoms), 3)) * np.sqrt(atoms.get_masses()[:, None] * thermal_energy))
     dynamics = Langevin(
         atoms,
         settings.timestep_fs * units.fs,
         temperature_K=settings.temperature_K,
         friction=FRICTION_PER_FS / units.fs,
         rng=rng,
+        fixcm=False,
     )
     dynamics.run(settings.n_steps)
     return Structure(structure.lattice, structure.species, atoms.get_positions(wrap=False), coords_are_cartesian=True)

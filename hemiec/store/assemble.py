@@ -170,7 +170,7 @@ def _formation(
         n=1,
         protocol=protocol.name,
         protocol_hash=job["protocol_hash"],
-        job_uuids=[job["uuid"]],
+        job_uuids=[job["uuid"], *(j["uuid"] for j in plan.jobs if j["step"] == basin["step"])],
         reference_job_uuids=[plan.references[phase.phase_id]["uuid"] for phase in result.phases],
     ), result.reaction
 

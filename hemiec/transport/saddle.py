@@ -19,8 +19,10 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from hemiec.errors import NotConvergedError, StructureError
 from hemiec.transport.minimum_mode import SaddlePoint, follow_minimum_mode
 
-#: How far the saddle is pushed along its mode before it is relaxed to either side, in angstrom.
+#: The saddle is pushed along its mode in steps of this, in angstrom, until it feels a force on its way down; a
+#: relaxation that began on the flat top would stop there.
 _PUSH = 0.15
+_MAX_PUSHES = 6
 _QUENCH_STEPS = 300
 
 
@@ -105,10 +107,8 @@ def find_saddle(
     ends = []
     for sign in (-direction, direction):
         end = at_saddle.copy()
-        end.positions = saddle.positions + sign * _PUSH * saddle.mode
         end.calc = _ImageCalculator(calculator)
-        if not FIRE(end, logfile=None, maxstep=0.1).run(fmax=settings.fmax, steps=_QUENCH_STEPS):
-            raise NotConvergedError(f"{initial.formula}: the minimum beside the saddle did not relax.")
+        _descend(end, sign * saddle.mode, settings.fmax)
         ends.append(end)
     _require_the_hop(initial.formula, band, ends)
     path = [ends[0], at_saddle, ends[1]]
@@ -179,6 +179,16 @@ def _climb(band: list[Atoms], settings: SaddleSearch) -> SaddlePoint:
         return float(image.get_potential_energy()), np.array(image.get_forces())
 
     return follow_minimum_mode(evaluate, image.positions, tangent, fmax=settings.fmax, max_steps=settings.max_steps)
+
+
+def _descend(atoms: Atoms, mode: NDArray[np.float64], fmax: float) -> None:
+    """Relax atoms from a saddle down the side that ``mode`` points to, in place."""
+    for _ in range(_MAX_PUSHES):
+        atoms.positions += _PUSH * mode
+        if np.linalg.norm(atoms.get_forces(), axis=1).max() > 3 * fmax:
+            break
+    if not FIRE(atoms, logfile=None, maxstep=0.1).run(fmax=fmax, steps=_QUENCH_STEPS):
+        raise NotConvergedError(f"{atoms.get_chemical_formula()}: the minimum beside the saddle did not relax.")
 
 
 def _require_the_hop(formula: str, band: list[Atoms], ends: list[Atoms]) -> None:
