@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hemiec.cli.session import json_option, print_json, store
+from hemiec.cli.session import json_option, print_json, quiet, store
 from hemiec.launch.status import Status
 from hemiec.schemas.documents import NOT_ASKED, PROPERTIES
 from hemiec.schemas.leaderboard import LeaderboardDoc
@@ -43,9 +43,10 @@ def run(ctx: click.Context, campaign: Path, workers: int | None, html: Path | No
     from hemiec.store.builder import build
     from hemiec.workflows.campaign import load_campaign
 
+    quiet()
+    loaded = load_campaign(campaign)  # before anything is started
+    name = loaded.spec.name
     with store() as (settings, database):
-        loaded = load_campaign(campaign)
-        name = loaded.spec.name
         launchpad = open_launchpad(database)
         reconcile(database, launchpad)
         added = submit_campaign(database, launchpad, loaded)
@@ -63,9 +64,9 @@ def run(ctx: click.Context, campaign: Path, workers: int | None, html: Path | No
                 ctx.exit(130)
         build(database)
         leaderboard = make_leaderboard(database, None, campaign=name)
+        show_leaderboard(leaderboard, as_json=as_json)
         report = html or Path(f"{name}-leaderboard.html")
         write_atomically(report, to_html(leaderboard))
-        show_leaderboard(leaderboard, as_json=as_json)
         click.echo(f"report: {report.absolute()}", err=True)
         ctx.exit(_verdict(status, incomplete=status.counts["failed"] > 0 and _lacks_a_number(leaderboard)))
 
@@ -88,8 +89,9 @@ def submit(campaign: Path, dry_run: bool, as_json: bool) -> None:
     from hemiec.launch.submit import submit as submit_campaign
     from hemiec.workflows.campaign import load_campaign
 
+    quiet()
+    loaded = load_campaign(campaign)
     with store() as (_, database):
-        loaded = load_campaign(campaign)
         if dry_run:
             result = plan_submission(database, loaded)
         else:

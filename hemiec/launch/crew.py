@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from hemiec.errors import LaunchError, StoreError
 from hemiec.launch.reconcile import reconcile
 from hemiec.launch.status import Status, read_status
 from hemiec.launch.worker import THREAD_VARIABLES
-from hemiec.settings import Settings
+from hemiec.settings import CONFIG_VARIABLE, Settings, config_file
 from hemiec.store.database import Database
 from hemiec.store.mongod import EmbeddedMongod
 
@@ -28,6 +29,8 @@ RECONCILE_SECONDS = 5.0
 INFANT_SECONDS = 20.0
 MAX_INFANT_DEATHS = 4
 STORE_PATIENCE_SECONDS = 120.0
+#: Workers are stopped below this, before jobs fail for want of space.
+MIN_FREE_BYTES = 100 * 1024**2
 
 
 @dataclass
@@ -91,6 +94,7 @@ class Crew:
                 report(status)
                 if status.settled and settled_before:
                     return status
+                self._require_space()
                 # Between a job's end and its children's start there is a moment when nothing is ready.
                 settled_before = status.settled
                 if not status.settled:
@@ -138,6 +142,7 @@ class Crew:
             command += ["--campaign", self.campaign]
         environment = os.environ | dict.fromkeys(THREAD_VARIABLES, "1")
         environment |= {"HEMIEC_DATA_DIR": str(self.settings.data_dir), "HEMIEC_DATABASE": self.settings.database}
+        environment[CONFIG_VARIABLE] = str(config_file().absolute())  # workers run in another folder
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 command,
@@ -147,6 +152,15 @@ class Crew:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C reaches this process alone, which then stops them
+            )
+
+    def _require_space(self) -> None:
+        """Stop before a full disk fails one job after the other."""
+        free = shutil.disk_usage(self.settings.data_dir).free
+        if free < MIN_FREE_BYTES:
+            raise LaunchError(
+                f"{self.settings.data_dir}: only {free / 1024**2:.0f} MiB free; the workers were stopped.",
+                mend="free some space and run the same command again; what finished is kept",
             )
 
     def _revive_store(self) -> None:
