@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,8 @@ import pytest
 import yaml
 from fireworks import LaunchPad
 
-from hemiec.errors import InputError
+from hemiec.errors import InputError, LaunchError
+from hemiec.launch.crew import Crew
 from hemiec.launch.launchpad import open_launchpad
 from hemiec.launch.reconcile import reconcile
 from hemiec.launch.status import read_status
@@ -172,6 +174,27 @@ def test_status_of_an_unknown_campaign_names_the_known_one(
     submit(database, launchpad, small)
     with pytest.raises(InputError, match="did you mean 'small'"):
         read_status(database, "smal")
+
+
+def test_a_disk_that_fills_up_stops_the_workers_before_jobs_fail(
+    settings: Settings, database: Database, launchpad: LaunchPad, small: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(database, launchpad, small)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
+    crew = Crew(settings, database, launchpad, campaign="small", workers=1)
+    with pytest.raises(LaunchError, match="MiB free"):
+        crew.run(lambda status: None)
+    assert not _workers(settings)
+    assert set(read_status(database, "small").counts) == {"ready", "waiting"}
+
+
+def test_workers_that_die_at_once_are_an_error_not_a_loop(
+    settings: Settings, database: Database, launchpad: LaunchPad, small: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(database, launchpad, small)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(LaunchError, match="stop as soon as they start"):
+        Crew(settings, database, launchpad, campaign="small", workers=2).run(lambda status: None)
 
 
 @pytest.mark.slow

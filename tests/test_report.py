@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from datetime import UTC, datetime
 from html.parser import HTMLParser
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import pytest
@@ -192,27 +192,35 @@ def test_mixed_protocols_are_pointed_out(doc: LeaderboardDoc) -> None:
     assert "protocols. Compare" not in outside_the_library(to_html(doc))
 
 
-def test_profile_is_continuous_along_the_walk() -> None:
+def test_profile_shows_every_hop_from_its_own_zero() -> None:
     hops = [hop("a", 0.6, 0.2), hop("b", 0.5, -0.3), hop("c", 0.7, 0.1)]
     path = profile(hops)
     x, y = path["x"], path["y"]
-    assert len(x) == len(y) == len(path["hover"]) == 7 + 6 + 6
-    assert all(later > earlier for earlier, later in pairwise(x))
-    # Where hops meet, the energy is the sum of the reactions before.
-    assert [y[0], y[6], y[12], y[18]] == pytest.approx([0, 0.2, -0.1, 0.0])
-    assert x[-1] == pytest.approx(3 * 2.8)
+    assert len(x) == len(y) == len(path["hover"]) == len(path["size"])
+    curves = [
+        list(group) for real, group in groupby(zip(x, y, path["size"], strict=True), lambda p: p[0] is not None) if real
+    ]
+    assert len(curves) == 3
+    for curve, one in zip(curves, hops, strict=True):
+        energies = [point[1] for point in curve]
+        assert energies[0] == 0
+        assert energies[-1] == pytest.approx(one.energies[-1], abs=1e-3)
+        # The barrier of each hop can be read off the line, which never overshoots what was computed.
+        assert max(energies) == pytest.approx(one.forward_barrier, abs=1e-3)
+        assert min(energies) == pytest.approx(min(one.energies), abs=1e-3)
+        computed = [point for point in curve if point[2]]
+        assert [point[1] for point in computed] == pytest.approx(one.energies, abs=1e-3)
+    drawn = [value for value in x if value is not None]
+    assert all(later > earlier for earlier, later in pairwise(drawn))
     assert not path["broken"]
-    # The barrier of each hop can be read off the line.
-    assert max(y[6:13]) - y[6] == pytest.approx(hops[1].forward_barrier, abs=1e-3)
 
 
-def test_profile_breaks_at_a_failed_hop_and_starts_again_at_zero() -> None:
+def test_profile_leaves_room_for_a_failed_hop() -> None:
     path = profile([hop("a", 0.6, 0.2), hop("b", None), hop("c", 0.7, 0.1)])
-    assert path["x"].count(None) == 1
-    after = path["x"].index(None) + 1
-    assert path["y"][after] == 0
-    assert path["x"][after] == pytest.approx(5.6)
+    assert path["broken"]
     assert [span["failed"] for span in path["hops"]] == [False, True, False]
+    starts = [span["from"] for span in path["hops"]]
+    assert min(value for value in path["x"] if value is not None and value > starts[1]) == pytest.approx(starts[2])
     assert profile([])["x"] == []
 
 

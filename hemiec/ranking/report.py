@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -24,6 +24,10 @@ DRAWN = tuple(column for column in COLUMNS if column.property != "formation_enth
 AMOUNT = re.compile(r"(?<=[A-Za-z)\]])(\d+(?:\.\d+)?)")
 #: Width given to a hop without a path, in angstrom: about one oxygen-oxygen distance in a perovskite.
 UNKNOWN_HOP_LENGTH = 2.8
+#: Gap between two hops in a profile, in angstrom.
+HOP_SPACING = 0.4
+#: Points of the curve from one computed state to the next.
+POINTS_BETWEEN = 12
 
 
 def to_html(doc: LeaderboardDoc) -> str:
@@ -96,45 +100,59 @@ def plotly_text(text: str) -> str:
 
 
 def profile(hops: Sequence[HopSummary]) -> dict[str, Any]:
-    """Return the energy profile of a vacancy's walk along its cumulative path.
+    """Return the energy along each hop of a vacancy's walk, hops side by side.
 
-    Consecutive hops share an end point, so each hop starts at the energy and path length at which
-    the one before it ended; the zero is the first state of the walk. After a hop without a path the
-    energy is not known: the line breaks and starts again at zero.
+    Each hop starts at zero in its own first minimum, which may be another tilt basin than the one the
+    hop before ended in. Between computed states, where the energy is stationary, the line is the
+    cubic with zero slope at both.
 
     Returns
     -------
     dict
-        ``x`` path length in angstrom, ``y`` energy in eV and ``hover``, with None where the line
-        breaks; ``hops``, each with ``from`` and ``to`` in angstrom, ``label``, and ``failed``.
+        ``x`` path length in angstrom, ``y`` energy in eV, ``hover`` and marker ``size`` (0 between
+        computed states), with None where the line breaks; ``hops``, each with ``from`` and ``to`` in
+        angstrom, ``label``, and ``failed``; ``broken``, whether any hop failed.
     """
     x: list[float | None] = []
     y: list[float | None] = []
     hover: list[str] = []
+    size: list[int] = []
     spans: list[dict[str, Any]] = []
-    start, base = 0.0, 0.0
+    start = 0.0
     for index, hop in enumerate(hops, start=1):
         label = plotly_text(hop.environment)
         failed = hop.forward_barrier is None or not hop.energies
         length = UNKNOWN_HOP_LENGTH if failed else hop.reaction_coordinate[-1]
         spans.append({"from": start, "to": start + length, "label": label, "failed": failed})
-        if failed:
-            x, y, hover = [*x, None], [*y, None], [*hover, ""]
-            base = 0.0
-        else:
-            # The first image is the last one of the hop before, unless the line starts here.
-            first = 0 if not x or x[-1] is None else 1
+        if not failed:
             about = (
                 f"Hop {index}: {label}<br>forward {number(hop.forward_barrier, 2)} eV, "
                 f"reverse {number(hop.reverse_barrier, 2)} eV"
             )
-            for distance, energy in list(zip(hop.reaction_coordinate, hop.energies, strict=True))[first:]:
+            for distance, energy, computed in _smooth(hop.reaction_coordinate, hop.energies):
                 x.append(round(start + distance, 4))
-                y.append(round(base + energy, 4))
-                hover.append(f"{about}<br>this image {number(base + energy, 2)} eV")
-            base += hop.energies[-1]
-        start += length
-    return {"x": x, "y": y, "hover": hover, "hops": spans, "broken": any(span["failed"] for span in spans)}
+                y.append(round(energy, 4))
+                hover.append(f"{about}<br>this state {number(energy, 2)} eV" if computed else "")
+                size.append(7 if computed else 0)
+        x, y, hover, size = [*x, None], [*y, None], [*hover, ""], [*size, 0]
+        start += length + HOP_SPACING
+    return {
+        "x": x,
+        "y": y,
+        "hover": hover,
+        "size": size,
+        "hops": spans,
+        "broken": any(span["failed"] for span in spans),
+    }
+
+
+def _smooth(distances: Sequence[float], energies: Sequence[float]) -> Iterator[tuple[float, float, bool]]:
+    """Yield (distance, energy, whether computed) of the states and of points between them."""
+    yield distances[0], energies[0], True
+    for (x0, e0), (x1, e1) in pairwise(zip(distances, energies, strict=True)):
+        for step in range(1, POINTS_BETWEEN + 1):
+            t = step / POINTS_BETWEEN
+            yield x0 + t * (x1 - x0), e0 + (3 - 2 * t) * t * t * (e1 - e0), step == POINTS_BETWEEN
 
 
 def _panel(doc: LeaderboardDoc, x: Column, y: Column) -> dict[str, Any]:
