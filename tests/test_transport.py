@@ -378,10 +378,11 @@ class TripleWell(CurvedDoubleWell):
         self.results["forces"] = np.array([[-0.2 * curve(x), -8 * y, -8 * z], [0, 0, 0]])
 
 
-def test_a_saddle_that_does_not_cross_the_middle_is_not_the_hop() -> None:
-    # The higher pass, at -1, leads from -2 to 0: the atom never gets past the middle of a hop from -2 to 2.2.
-    with pytest.raises(NotConvergedError, match="belongs to another motion"):
-        find_saddle(state(-2), state(2.2), TripleWell(), SaddleSearch(n_images=5, fmax=0.01))
+def test_the_pass_that_crosses_the_middle_is_found_behind_a_higher_one() -> None:
+    """From -2 to 2.2 the higher pass, at -1, leads to the minimum at 0; the middle is crossed at 0.7."""
+    well = TripleWell()
+    path = find_saddle(state(-2), state(2.2), well, SaddleSearch(n_images=5, fmax=0.01))
+    assert [image[0].coords[0] - 10 for image in path.images] == pytest.approx([0, 0.7, 2], abs=0.02)
 
 
 def test_too_few_steps_say_so() -> None:

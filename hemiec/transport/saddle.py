@@ -23,6 +23,9 @@ from hemiec.transport.minimum_mode import SaddlePoint, follow_minimum_mode
 #: relaxation that began on the flat top would stop there.
 _PUSH = 0.15
 _MAX_PUSHES = 6
+#: Passes looked at on the way from one vacancy to the next: with intermediate minima the highest is not always the
+#: one that the hopping atom crosses the middle by.
+MAX_PASSES = 3
 _QUENCH_STEPS = 300
 
 
@@ -70,7 +73,9 @@ def find_saddle(
     start, doi:10.1063/1.4878664) locates the pass; minimum-mode following from its highest image finds
     the saddle; relaxations from both sides of it give the minima. In tilted perovskites these can lie
     lower than the states the search began with, where a climbing-image band (doi:10.1063/1.1329672) between
-    fixed end points does not converge; where that does converge, both give the same saddle.
+    fixed end points does not converge; where that does converge, both give the same saddle. If the highest
+    pass leads between intermediate minima on one side of the hop, the search goes on between the one nearer
+    the middle and the end point beyond it.
 
     Parameters
     ----------
@@ -92,38 +97,48 @@ def find_saddle(
         raise StructureError(f"{initial.formula}: the end points hold different atoms or another order.")
     settings = settings or SaddleSearch()
     started = time.perf_counter()
-    band, band_steps = _relax_band(initial, final, calculator, settings)
-    saddle = _climb(band, settings)
-    if not saddle.converged:
-        raise NotConvergedError(
-            f"{initial.formula}: saddle search stopped after {saddle.n_steps} steps with a force of "
-            f"{saddle.max_force:.3f} eV/angstrom and a curvature of {saddle.curvature:.1f} eV/angstrom^2.",
-            mend="raise `max_steps` of the protocol",
-        )
-    hop = band[-1].positions - band[0].positions
-    direction = float(np.sign((saddle.mode * hop).sum())) or 1.0
-    at_saddle = band[0].copy()
-    at_saddle.positions = saddle.positions
-    ends = []
-    for sign in (-direction, direction):
-        end = at_saddle.copy()
-        end.calc = _ImageCalculator(calculator)
-        _descend(end, sign * saddle.mode, settings.fmax)
-        ends.append(end)
-    _require_the_hop(initial.formula, band, ends)
-    path = [ends[0], at_saddle, ends[1]]
-    energies = np.array([ends[0].get_potential_energy(), saddle.energy, ends[1].get_potential_energy()])
-    if not np.all(np.isfinite(energies)) or energies[1] <= max(energies[0], energies[2]):
-        raise NotConvergedError(f"{initial.formula}: the saddle does not lie above the minima beside it.")
-    return MinimumEnergyPath(
-        images=[AseAtomsAdaptor.get_structure(atoms) for atoms in path],
-        energies=[float(e) for e in energies - energies[0]],
-        reaction_coordinate=_path_length(path),
-        max_force=saddle.max_force,
-        n_steps=band_steps + saddle.n_steps,
-        n_force_calls=sum(atoms.calc.calls for atoms in (*band, *ends)),
-        elapsed_s=time.perf_counter() - started,
+    counter = _Counter(calculator)
+    first, last = _unwrapped(initial), _unwrapped(final)
+    progress = _Progress(first, last)
+    n_steps = 0
+    found = []
+    for _ in range(MAX_PASSES):
+        band, band_steps = _relax_band(first, last, counter, settings)
+        saddle = _climb(band, settings)
+        n_steps += band_steps + saddle.n_steps
+        if not saddle.converged:
+            raise NotConvergedError(
+                f"{initial.formula}: saddle search stopped after {saddle.n_steps} steps with a force of "
+                f"{saddle.max_force:.3f} eV/angstrom and a curvature of {saddle.curvature:.1f} eV/angstrom^2.",
+                mend="raise `max_steps` of the protocol",
+            )
+        before, after = sorted(_minima_beside(saddle, band[0], counter, settings.fmax), key=progress)
+        if progress(before) < 0.5 < progress(after):
+            images, energies, lengths = _path(before, saddle, after)
+            return MinimumEnergyPath(
+                images=images,
+                energies=energies,
+                reaction_coordinate=lengths,
+                max_force=saddle.max_force,
+                n_steps=n_steps,
+                n_force_calls=counter.calls,
+                elapsed_s=time.perf_counter() - started,
+            )
+        # Another pass of the same way, between intermediate minima: the middle is crossed before it or after it.
+        found.append(f"{progress(before):.0%} to {progress(after):.0%}")
+        first, last = (first, before) if progress(before) >= 0.5 else (after, last)
+    raise NotConvergedError(
+        f"{initial.formula}: none of the saddles found takes the hopping atom past the middle; "
+        f"they lead from {', from '.join(found)} of its way."
     )
+
+
+class _Counter:
+    """A calculator shared by many images, and how often it was called."""
+
+    def __init__(self, calculator: Calculator) -> None:
+        self.calculator = calculator
+        self.calls = 0
 
 
 class _ImageCalculator(Calculator):
@@ -135,31 +150,39 @@ class _ImageCalculator(Calculator):
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces"]
 
-    def __init__(self, inner: Calculator) -> None:
+    def __init__(self, counter: _Counter) -> None:
         super().__init__()
-        self.inner = inner
-        self.calls = 0
+        self.counter = counter
 
     def calculate(self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = ()) -> None:
         super().calculate(atoms, properties, system_changes)
-        self.calls += 1
+        self.counter.calls += 1
         copy = atoms.copy()
-        copy.calc = self.inner
+        copy.calc = self.counter.calculator
         forces = np.array(copy.get_forces(), dtype=float)
         energy = float(copy.get_potential_energy())
         self.results = {"energy": energy, "free_energy": energy, "forces": forces}
 
 
-def _relax_band(
-    initial: Structure, final: Structure, calculator: Calculator, settings: SaddleSearch
-) -> tuple[list[Atoms], int]:
+class _Progress:
+    """How far along its hop the hopping atom is: 0 at the first state, 1 at the last."""
+
+    def __init__(self, first: Atoms, last: Atoms) -> None:
+        displacement = last.positions - first.positions
+        self.mover = int(np.argmax(np.linalg.norm(displacement, axis=1)))
+        self.start, self.hop = first.positions[self.mover].copy(), displacement[self.mover]
+
+    def __call__(self, atoms: Atoms) -> float:
+        return float((atoms.positions[self.mover] - self.start) @ self.hop / (self.hop @ self.hop))
+
+
+def _relax_band(first: Atoms, last: Atoms, counter: _Counter, settings: SaddleSearch) -> tuple[list[Atoms], int]:
     """Return the band between two states, relaxed loosely, and the steps it took."""
-    first, last = _unwrapped(initial), _unwrapped(final)
-    band = [first, *(first.copy() for _ in range(settings.n_images)), last]
+    band = [first.copy(), *(first.copy() for _ in range(settings.n_images)), last.copy()]
     neb = NEB(band, k=settings.spring, climb=False, method="improvedtangent")
     neb.interpolate(method="idpp", mic=False)
     for image in band:
-        image.calc = _ImageCalculator(calculator)
+        image.calc = _ImageCalculator(counter)
     optimiser = FIRE(neb, logfile=None, maxstep=0.1)
     optimiser.run(fmax=settings.band_fmax, steps=settings.band_max_steps)
     return band, int(optimiser.nsteps)
@@ -181,27 +204,21 @@ def _climb(band: list[Atoms], settings: SaddleSearch) -> SaddlePoint:
     return follow_minimum_mode(evaluate, image.positions, tangent, fmax=settings.fmax, max_steps=settings.max_steps)
 
 
-def _descend(atoms: Atoms, mode: NDArray[np.float64], fmax: float) -> None:
-    """Relax atoms from a saddle down the side that ``mode`` points to, in place."""
-    for _ in range(_MAX_PUSHES):
-        atoms.positions += _PUSH * mode
-        if np.linalg.norm(atoms.get_forces(), axis=1).max() > 3 * fmax:
-            break
-    if not FIRE(atoms, logfile=None, maxstep=0.1).run(fmax=fmax, steps=_QUENCH_STEPS):
-        raise NotConvergedError(f"{atoms.get_chemical_formula()}: the minimum beside the saddle did not relax.")
-
-
-def _require_the_hop(formula: str, band: list[Atoms], ends: list[Atoms]) -> None:
-    """Raise NotConvergedError unless the hopping atom starts and ends where the hop says."""
-    displacement = band[-1].positions - band[0].positions
-    mover = int(np.argmax(np.linalg.norm(displacement, axis=1)))
-    hop = displacement[mover]
-    progress = [float((end.positions[mover] - band[0].positions[mover]) @ hop / (hop @ hop)) for end in ends]
-    if not (progress[0] < 0.5 < progress[1]):
-        raise NotConvergedError(
-            f"{formula}: the saddle found belongs to another motion: the minima beside it have the hopping atom at "
-            f"{progress[0]:.0%} and {progress[1]:.0%} of the way."
-        )
+def _minima_beside(saddle: SaddlePoint, like: Atoms, counter: _Counter, fmax: float) -> list[Atoms]:
+    """Return the two minima that relaxations down either side of a saddle end in."""
+    minima = []
+    for mode in (-saddle.mode, saddle.mode):
+        atoms = like.copy()
+        atoms.positions = saddle.positions
+        atoms.calc = _ImageCalculator(counter)
+        for _ in range(_MAX_PUSHES):
+            atoms.positions += _PUSH * mode
+            if np.linalg.norm(atoms.get_forces(), axis=1).max() > 3 * fmax:
+                break
+        if not FIRE(atoms, logfile=None, maxstep=0.1).run(fmax=fmax, steps=_QUENCH_STEPS):
+            raise NotConvergedError(f"{atoms.get_chemical_formula()}: the minimum beside the saddle did not relax.")
+        minima.append(atoms)
+    return minima
 
 
 def _unwrapped(structure: Structure) -> Atoms:
@@ -214,6 +231,14 @@ def _unwrapped(structure: Structure) -> Atoms:
     )
 
 
-def _path_length(path: list[Atoms]) -> list[float]:
-    """Return the length of the path up to each image, in angstrom."""
-    return [0.0, *(float(x) for x in np.cumsum([np.linalg.norm(b.positions - a.positions) for a, b in pairwise(path)]))]
+def _path(before: Atoms, saddle: SaddlePoint, after: Atoms) -> tuple[list[Structure], list[float], list[float]]:
+    """Return the states over a saddle, their energies relative to the first, and the lengths up to each."""
+    top = before.copy()
+    top.positions = saddle.positions
+    states = [before, top, after]
+    energies = np.array([before.get_potential_energy(), saddle.energy, after.get_potential_energy()])
+    if not np.all(np.isfinite(energies)) or energies[1] <= max(energies[0], energies[2]):
+        raise NotConvergedError(f"{before.get_chemical_formula()}: the saddle does not lie above the minima beside it.")
+    lengths = np.cumsum([0.0, *(np.linalg.norm(b.positions - a.positions) for a, b in pairwise(states))])
+    images = [AseAtomsAdaptor.get_structure(atoms) for atoms in states]
+    return images, [float(e) for e in energies - energies[0]], [float(x) for x in lengths]
