@@ -13,6 +13,8 @@ from hemiec.schemas.documents import PROPERTIES, CandidateDoc
 from hemiec.schemas.leaderboard import LeaderboardDoc
 from hemiec.store.database import Database
 
+PIPED_WIDTH = 110
+
 
 @click.command()
 def build() -> None:
@@ -169,7 +171,9 @@ def show_leaderboard(leaderboard: LeaderboardDoc, *, as_json: bool = False, as_c
     elif as_csv:
         click.echo(export.to_csv(leaderboard), nl=False)
     else:
-        Console().print(export.to_table(leaderboard))
+        console = Console()
+        # In a file or pipe there is no width to fit.
+        (console if console.is_terminal else Console(width=PIPED_WIDTH)).print(export.to_table(leaderboard))
 
 
 def _load(raw: dict[str, Any]) -> CandidateDoc:
