@@ -19,8 +19,8 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from hemiec.errors import NotConvergedError, StructureError
 from hemiec.transport.minimum_mode import SaddlePoint, follow_minimum_mode
 
-#: The saddle is pushed along its mode in steps of this, in angstrom, until it feels a force on its way down; a
-#: relaxation that began on the flat top would stop there.
+#: The saddle is pushed along its mode in steps of this, in angstrom, until the mode leads downhill; a relaxation
+#: that began on the flat top would stop there.
 _PUSH = 0.15
 _MAX_PUSHES = 6
 #: Passes looked at on the way from one vacancy to the next: with intermediate minima the highest is not always the
@@ -213,9 +213,10 @@ def _minima_beside(saddle: SaddlePoint, like: Atoms, counter: _Counter, fmax: fl
         atoms.calc = _ImageCalculator(counter)
         for _ in range(_MAX_PUSHES):
             atoms.positions += _PUSH * mode
-            if np.linalg.norm(atoms.get_forces(), axis=1).max() > 3 * fmax:
+            if float((atoms.get_forces() * mode).sum()) > 3 * fmax:
                 break
-        if not FIRE(atoms, logfile=None, maxstep=0.1).run(fmax=fmax, steps=_QUENCH_STEPS):
+        # Tighter than the saddle: a flat shelf below it is not a minimum.
+        if not FIRE(atoms, logfile=None, maxstep=0.1).run(fmax=fmax / 2, steps=_QUENCH_STEPS):
             raise NotConvergedError(f"{atoms.get_chemical_formula()}: the minimum beside the saddle did not relax.")
         minima.append(atoms)
     return minima
