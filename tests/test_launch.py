@@ -212,7 +212,10 @@ def test_run_survives_kills_of_everything_and_ends_with_every_number(
         if victim == "run":
             process.kill()
             process.communicate()
-            time.sleep(2.5)
+            # A worker that was just starting notices as soon as it has started.
+            deadline = time.monotonic() + 30
+            while _workers(settings) and time.monotonic() < deadline:
+                time.sleep(0.5)
             assert not _workers(settings), "workers outlived the command that watches them"
         else:
             pids = _workers(settings) if victim == "worker" else [EmbeddedMongod(settings).status().pid]
