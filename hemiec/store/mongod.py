@@ -32,6 +32,7 @@ from hemiec.settings import Settings
 USER = "hemiec"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
+DEATH_TIMEOUT_S = 10.0
 #: Less free space than this and mongod is not started: it would die in the middle of a write.
 MIN_FREE_BYTES = 300 * 1024**2
 _AUTHENTICATION_FAILED, _NOT_YET_INITIALIZED, _ALREADY_INITIALIZED = 18, 94, 23
@@ -70,10 +71,9 @@ class EmbeddedMongod:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with FileLock(self.folder / "lock", timeout=2 * START_TIMEOUT_S):
-                if self._process() is None:
+                # One that does not answer is starting, or was just killed.
+                if self._process() is None or not (self._answers() or self._becomes_ready()):
                     self._start()
-                elif not self._answers():
-                    self._wait()
                 return self.uri()
         except Timeout as error:
             raise StoreError(
@@ -134,13 +134,23 @@ class EmbeddedMongod:
     def _process(self) -> psutil.Process | None:
         """Return the mongod that holds this data folder, found by mongod's own lock file."""
         try:
-            pid = int((self.folder / "db" / "mongod.lock").read_text().strip() or 0)
-            process = psutil.Process(pid)
+            process = psutil.Process(int((self.folder / "db" / "mongod.lock").read_text().strip() or 0))
             if str(self.folder / "db") in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
                 return process
         except (FileNotFoundError, ValueError, psutil.Error):
             pass
         return None
+
+    def _await_death(self, port: int) -> None:
+        """Wait until a killed mongod has let go of its port, so that clients find the next one there.
+
+        The kernel takes some ms, and much longer on a busy machine, to close what a killed process held.
+        """
+        deadline = time.monotonic() + DEATH_TIMEOUT_S
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            pid = int((self.folder / "db" / "mongod.lock").read_text().strip() or 0)
+            while not _is_free(port) and psutil.pid_exists(pid) and time.monotonic() < deadline:
+                time.sleep(0.02)
 
     def _start(self) -> None:
         program = find_mongod(self.settings)
@@ -149,6 +159,8 @@ class EmbeddedMongod:
         _write_private(self._keyfile, secrets.token_hex(256), only_if_missing=True)
         _write_private(self._credentials, json.dumps({"password": secrets.token_urlsafe(24)}), only_if_missing=True)
         port = self._port()
+        if port is not None:
+            self._await_death(port)
         if port is None or not _is_free(port):
             port = _free_port()
         _write_private(self._state, json.dumps({"port": port}))
@@ -176,16 +188,17 @@ class EmbeddedMongod:
             raise StoreError(f"mongod did not start in {START_TIMEOUT_S:.0f} s.", mend=f"see {self.log}") from error
         if started.returncode != 0:
             raise StoreError(f"mongod stopped while starting: {self._reason()}.", mend=f"see {self.log}")
-        self._wait()
+        if not self._becomes_ready():
+            raise StoreError(f"mongod stopped while starting: {self._reason()}.", mend=f"see {self.log}")
 
-    def _wait(self) -> None:
-        """Wait until mongod is primary and knows our user, setting both up on the first start."""
+    def _becomes_ready(self) -> bool:
+        """Wait until mongod is primary and knows our user, setting both up on the first start; False if it ends."""
         port = self._port()
         deadline = time.monotonic() + START_TIMEOUT_S
         trouble = "no answer"
         while time.monotonic() < deadline:
             if self._process() is None:
-                raise StoreError(f"mongod stopped while starting: {self._reason()}.", mend=f"see {self.log}")
+                return False
             try:
                 with _client(f"mongodb://127.0.0.1:{port}/?directConnection=true") as bare:
                     _initiate(bare, port)
@@ -199,7 +212,7 @@ class EmbeddedMongod:
                         bare.admin.command(
                             "createUser", USER, pwd=self._password(), roles=["root"], mechanisms=["SCRAM-SHA-256"]
                         )
-                return
+                return True
             except PyMongoError as error:
                 trouble = str(error).split(",")[0]
                 time.sleep(0.1)
