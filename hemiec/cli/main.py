@@ -13,8 +13,8 @@ from hemiec import __version__
 _COMMANDS = {
     "doctor": "hemiec.cli.doctor",
     "db": "hemiec.cli.database",
-    "space": "hemiec.cli.candidates",
-    "sqs": "hemiec.cli.candidates",
+    "space": "hemiec.cli.space",
+    "sqs": "hemiec.cli.sqs",
     "run": "hemiec.cli.campaigns",
     "submit": "hemiec.cli.campaigns",
     "work": "hemiec.cli.campaigns",

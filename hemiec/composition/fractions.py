@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 from pymatgen.core import Element
 
 from hemiec.errors import CompositionError, did_you_mean
 
+#: The pseudo-species of an empty site: charge 0, no radius, no mass; allowed on A and X.
+VACANCY = "vacancy"
 #: A decimal this close to a fraction with a small denominator is meant to be that fraction (0.333 is 1/3).
 DECIMAL_TOLERANCE = 1e-3
 MAX_DENOMINATOR = 24
@@ -71,19 +73,51 @@ def parse_site(site: str, species: Mapping[str, object], *, where: str) -> dict[
     """
     parsed: dict[str, Fraction] = {}
     for symbol, value in species.items():
-        if not isinstance(symbol, str) or not Element.is_valid_symbol(symbol):
-            known = [element.symbol for element in Element]
-            hint = did_you_mean(symbol.capitalize(), known) if isinstance(symbol, str) and len(symbol) < 3 else ""
-            hint = hint if hint.startswith("did") else "expected a chemical symbol such as La."
-            raise CompositionError(f"{where}: site {site}: unknown element {symbol!r}; {hint}")
+        check_species(site, symbol, where=where)
         fraction = parse_fraction(value, where=f"{where}: site {site}: {symbol}")
         if fraction > 0:
             parsed[symbol] = fraction
-    total = sum(parsed.values(), Fraction(0))
+    check_sum(site, parsed, where=where)
+    return parsed
+
+
+def check_species(site: str, symbol: object, *, where: str, keys: Iterable[str] = ()) -> None:
+    """Raise CompositionError unless ``symbol`` is an element, or a vacancy on A or X.
+
+    ``keys`` are words that are allowed beside species, for the hint on a misspelt one.
+    """
+    if symbol == VACANCY:
+        if site == "B":
+            raise CompositionError(
+                f"{where}: site B: vacancies are not allowed on B, which carries the octahedra.",
+                mend="put them on A or X",
+            )
+        return
+    if isinstance(symbol, str) and Element.is_valid_symbol(symbol):
+        return
+    if isinstance(symbol, str) and symbol.lower() in ("va", "vac", "x_va", "vacancies"):
+        hint = f"did you mean {VACANCY!r}?"
+    elif isinstance(symbol, str) and len(symbol) < 3:
+        hint = did_you_mean(symbol.capitalize(), [element.symbol for element in Element])
+        hint = hint if hint.startswith("did") else "expected a chemical symbol such as La."
+    else:
+        hint = "expected a chemical symbol such as La."
+        near = did_you_mean(str(symbol), [*keys, VACANCY])
+        if near.startswith("did"):
+            if near[14:-2] in keys:
+                raise CompositionError(f"{where}: site {site}: unknown key {symbol!r}; {near}")
+            hint = near
+    raise CompositionError(f"{where}: site {site}: unknown element {symbol!r}; {hint}")
+
+
+def check_sum(site: str, species: Mapping[str, Fraction], *, where: str, at: str = "") -> None:
+    """Raise CompositionError unless the fractions sum to one and at least one ion is there."""
+    total = sum(species.values(), Fraction(0))
     if total != 1:
-        written = ", ".join(f"{symbol} {fraction}" for symbol, fraction in parsed.items())
+        written = ", ".join(f"{symbol} {fraction}" for symbol, fraction in species.items())
         raise CompositionError(
-            f"{where}: site {site}: fractions sum to {float(total):g}, expected 1 ({written or 'nothing given'}).",
+            f"{where}: site {site}: fractions sum to {float(total):g}{at}, expected 1 ({written or 'nothing given'}).",
             mend=f"correct the fractions of site {site}; write thirds and sixths as '1/3', '1/6'",
         )
-    return parsed
+    if set(species) == {VACANCY}:
+        raise CompositionError(f"{where}: site {site} holds only vacancies{at}; expected at least one ion.")

@@ -8,25 +8,89 @@ from pydantic import Field, StrictInt, field_validator
 
 from hemiec.schemas.quantity import Document
 
-SiteEntry = dict[str, Any]
+#: Species to fraction, or a choice, or a grid, or a list of such mappings; `hemiec.composition.options` reads it.
+SiteEntry = Any
+
+
+class ChargeSettings(Document):
+    """How a composition is made neutral, and what becomes of one that cannot be."""
+
+    solve: Literal["B_valence", "delta"] = Field(
+        "B_valence",
+        description="What is solved for: the mean valence of the species with several allowed oxidation states, or "
+        "the oxygen deficiency delta at fixed valences.",
+    )
+    unbalanced: Literal["refuse", "drop", "keep"] = Field(
+        "refuse", description="What becomes of a composition that cannot be made neutral."
+    )
+    max_delta: float | str = Field(
+        0.5, description="Largest delta that may be solved for, oxygen vacancies per formula unit; unit 1."
+    )
+    valence: dict[str, StrictInt] = Field(
+        default_factory=dict,
+        description="Fixed formal oxidation state of a species with several allowed ones, for `solve: delta`, in e.",
+    )
 
 
 class SpaceEntry(Document):
     """One composition, or one family of compositions, on the sites of ABX3."""
 
-    A: SiteEntry = Field(description="Species to fraction, or {choose: n, from: [...]} for every choice at 1/n each.")
+    A: SiteEntry = Field(
+        description="Species to fraction, or {choose: n, from: [...]} for every choice at equal fractions, or "
+        "{grid: [...], step: s} for every composition with that step, or a list of such entries."
+    )
     B: SiteEntry = Field(description="As A, for the B sublattice.")
     X: SiteEntry = Field(default_factory=lambda: {"O": 1}, description="As A, for the anions; default oxygen.")
+    parameters: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Name to list of values or {from, to, step}; fractions may use them.",
+    )
+    oxygen_deficiency: Any = Field(
+        None,
+        description="Oxygen vacancies per formula unit (delta): a number, an expression, a list of them, or `solve`; "
+        "null for those written on X.",
+    )
+    charge: ChargeSettings | None = Field(None, description="As the campaign's `charge`, for this entry alone.")
     note: str = Field("", description="Why it is in the campaign.")
+
+    @field_validator("A", "B", "X", mode="before")
+    @classmethod
+    def _is_a_site(cls, value: Any) -> Any:
+        entries = value if isinstance(value, list) and value else [value]
+        for entry in entries:
+            if not isinstance(entry, dict):
+                raise ValueError("expected a mapping of species to fraction, as {La: 1/2, Sr: 1/2}, or a list of them")
+            for key in entry:
+                if not isinstance(key, str):
+                    raise ValueError(f"expected a chemical symbol, got {key!r}")
+        return value
 
 
 class SqsSettings(Document):
     """Which special quasirandom structure is made for each candidate."""
 
     max_atoms: int = Field(
-        50, ge=5, le=400, strict=True, description="Largest cell; fractions must fit exactly; unit 1."
+        50, ge=5, le=1000, strict=True, description="Largest cell, vacant sites counted as atoms; unit 1."
     )
     quality: Literal["fast", "standard", "best"] = Field("standard", description="Search effort.")
+    shape: Literal["free", "compact"] = Field(
+        "free", description="The best of all well-shaped cells, or the one with the most distant periodic images."
+    )
+    min_image_distance: float = Field(
+        8.5,
+        gt=0,
+        le=100,
+        description="Shapes with closer periodic images are not used, unless the cell is too small; in angstrom.",
+    )
+    rounding: float = Field(
+        0.0, ge=0, le=0.5, description="Largest deviation of a site fraction that is accepted; 0 is exact; unit 1."
+    )
+    tilt: Literal["none", "Pnma", "R-3c", "I4/mcm"] = Field(
+        "none", description="Octahedral tilts of the starting geometry, by the space group of the ternary compound."
+    )
+    objective: Literal["warren-cowley", "icet-l1"] = Field(
+        "warren-cowley", description="What the search minimises: pair order by itself, or icet's L1 over pairs."
+    )
 
 
 class ProtocolNames(Document):
@@ -53,6 +117,14 @@ class CampaignSpec(Document):
     description: str = Field("", description="What the campaign is for.")
     seed: int = Field(0, ge=0, le=2**20, strict=True, description="Seed of everything that is drawn at random.")
     space: list[SpaceEntry] = Field(min_length=1, description="The compositions.")
+    charge: ChargeSettings = Field(default_factory=ChargeSettings, description="How compositions are made neutral.")
+    constraints: list[str] = Field(
+        default_factory=list,
+        description="Conditions on descriptors that a candidate must fulfil, such as 'bartel_tau < 4.18'.",
+    )
+    exclude: list[str] = Field(
+        default_factory=list, description="Elements that must not occur, such as 'Pb', or not together: 'La & Pr'."
+    )
     oxidation_states: dict[str, list[StrictInt]] = Field(
         default_factory=dict, description="Species to allowed formal oxidation states, in e; over the defaults."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -15,17 +15,21 @@ NOT_ASKED = "the campaign does not ask for it"
 
 
 class CandidateSpec(Document):
-    """One composition on the sites of the cubic ABX3 parent, with its charge balance."""
+    """One composition on the sites of the cubic ABX3 parent, with its charge balance and descriptors.
 
-    candidate_id: str = Field(description="Content hash of the sites; the same on every machine.")
+    Means and variances over a sublattice are over the ions on it: vacancies are left out (they count in entropies).
+    A descriptor is null where a radius, an electronegativity, a price or an abundance is not tabulated.
+    """
+
+    candidate_id: str = Field(description="Content hash of prototype and sites: hm- and 16 hex digits.")
     formula: str = Field(description="Formula with site fractions, such as La0.2Y0.2Sr0.2Ba0.2Ca0.2CoO3.")
     label: str = Field(description="Short formula for people, such as (La,Y,Sr,Ba,Ca)CoO3.")
     prototype: str = Field("ABX3", description="Parent structure type: cubic perovskite, space group 221.")
     sites: dict[str, dict[str, str]] = Field(
-        description="Sublattice (A, B, X) to species to exact fraction such as '1/5'; unit 1."
+        description="Sublattice (A, B, X) to species (or 'vacancy') to exact fraction such as '1/5'; unit 1."
     )
     oxidation_states: dict[str, float] = Field(
-        description="Mean formal oxidation state of each species after charge balance, in e."
+        description="Mean formal oxidation state of each species but vacancies, after charge balance, in e."
     )
     mean_B_valence: float = Field(description="Mean formal oxidation state on the B sublattice, in e.")
     tolerance_factor: float | None = Field(
@@ -36,33 +40,160 @@ class CandidateSpec(Document):
         "below 4.18 a perovskite is expected."
     )
     configurational_entropy: float = Field(
-        description="Ideal configurational entropy of all sublattices, per formula unit, in units of R."
+        description="Ideal configurational entropy of all sublattices with vacancies, per formula unit, in units of R."
     )
+    oxygen_deficiency: float = Field(
+        0.0, description="Vacancies on X per formula unit (delta of ABX(3-delta)); unit 1."
+    )
+    charge_balanced: bool = Field(True, description="Whether the formal charges sum to zero.")
+    net_charge: float = Field(0.0, description="Formal charge left over, in e per formula unit; 0 if balanced.")
+    charge_solved_for: Literal["B_valence", "delta"] = Field(
+        "B_valence", description="What was adjusted for neutrality: valences with several allowed states, or delta."
+    )
+    tau_probability: float | None = Field(
+        None,
+        description="Probability of a perovskite from bartel_tau, after the calibrated classifier of "
+        "doi:10.1126/sciadv.aav0693; unit 1.",
+    )
+    octahedral_factor: float | None = Field(None, description="Mean radius on B over mean radius on X; unit 1.")
+    entropy_A: float | None = Field(
+        None, description="Ideal configurational entropy of sublattice A, per formula unit, in units of R."
+    )
+    entropy_B: float | None = Field(
+        None, description="Ideal configurational entropy of sublattice B, per formula unit, in units of R."
+    )
+    entropy_X: float | None = Field(
+        None, description="Ideal configurational entropy of sublattice X, per formula unit, in units of R."
+    )
+    entropy_per_atom: float | None = Field(
+        None,
+        description="configurational_entropy over the atoms (not vacancies) of a formula unit, in units of R.",
+    )
+    mean_A_valence: float | None = Field(None, description="Mean formal oxidation state of the ions on A, in e.")
+    mean_X_valence: float | None = Field(None, description="Mean formal oxidation state of the ions on X, in e.")
+    valence_variance_A: float | None = Field(
+        None, description="Variance of the mean oxidation states of the species on A, over its ions, in e^2."
+    )
+    valence_variance_B: float | None = Field(
+        None, description="Variance of the mean oxidation states of the species on B, over its ions, in e^2."
+    )
+    valence_variance_X: float | None = Field(
+        None, description="Variance of the mean oxidation states of the species on X, over its ions, in e^2."
+    )
+    radius_mean_A: float | None = Field(None, description="Mean Shannon radius of the ions on A, in angstrom.")
+    radius_mean_B: float | None = Field(None, description="Mean Shannon radius of the ions on B, in angstrom.")
+    radius_mean_X: float | None = Field(None, description="Mean Shannon radius of the ions on X, in angstrom.")
+    radius_variance_A: float | None = Field(
+        None, description="Variance of the Shannon radius over the ions on A, in angstrom^2."
+    )
+    radius_variance_B: float | None = Field(
+        None, description="Variance of the Shannon radius over the ions on B, in angstrom^2."
+    )
+    radius_variance_X: float | None = Field(
+        None, description="Variance of the Shannon radius over the ions on X, in angstrom^2."
+    )
+    electronegativity_mean_A: float | None = Field(
+        None, description="Mean Pauling electronegativity over the ions on A; unit 1."
+    )
+    electronegativity_mean_B: float | None = Field(
+        None, description="Mean Pauling electronegativity over the ions on B; unit 1."
+    )
+    electronegativity_mean_X: float | None = Field(
+        None, description="Mean Pauling electronegativity over the ions on X; unit 1."
+    )
+    electronegativity_variance_A: float | None = Field(
+        None, description="Variance of the Pauling electronegativity over the ions on A; unit 1."
+    )
+    electronegativity_variance_B: float | None = Field(
+        None, description="Variance of the Pauling electronegativity over the ions on B; unit 1."
+    )
+    electronegativity_variance_X: float | None = Field(
+        None, description="Variance of the Pauling electronegativity over the ions on X; unit 1."
+    )
+    molar_mass: float | None = Field(None, description="Mass of a formula unit without vacancies, in g/mol.")
+    raw_material_cost: float | None = Field(
+        None, description="Price of the cations as elements, 2013, in USD per kg of compound; anions cost nothing."
+    )
+    hhi_production: float | None = Field(
+        None, description="Herfindahl-Hirschman index of production, mass-weighted (doi:10.1021/cm400893e); 0 to 10000."
+    )
+    hhi_reserve: float | None = Field(
+        None, description="Herfindahl-Hirschman index of reserves, mass-weighted (doi:10.1021/cm400893e); 0 to 10000."
+    )
+    scarcity: float | None = Field(
+        None,
+        description="Mass-weighted mean over the cations of -log10 of their mass share of the crust; unit 1.",
+    )
+
+
+class SublatticeOrder(Document):
+    """Composition and short-range order of one sublattice of a special quasirandom structure."""
+
+    requested: dict[str, float] = Field(description="Site fraction of each species that was asked for; unit 1.")
+    realised: dict[str, float] = Field(description="Site fraction of each species in the cell; unit 1.")
+    amounts: dict[str, int] = Field(description="Sites of each species in the cell; unit 1.")
+    wc4: float | None = Field(
+        None,
+        description="Root mean square Warren-Cowley parameter over ordered species pairs of the first four shells "
+        "within this sublattice; unit 1; null if it is not mixed.",
+    )
+
+
+class ShellParameter(Document):
+    """One Warren-Cowley parameter."""
+
+    sublattices: list[str] = Field(description="The sublattices of the two species; equal within one.")
+    shell: int = Field(description="Number of the neighbour shell, from 1.")
+    distance: float = Field(description="Distance of the shell in the ideal cell, in angstrom.")
+    pair: list[str] = Field(description="The two species.")
+    alpha: float = Field(description="1 - p_ij / (c_i c_j); 0 is random, below 0 more pairs than random; unit 1.")
 
 
 class SqsDoc(Document):
     """A special quasirandom structure, ideal and as displaced for relaxation, with its error."""
 
     candidate: CandidateSpec = Field(description="The composition the structure was made for.")
-    structure: dict[str, Any] = Field(description="pymatgen Structure: SQS on ideal sites, seeded displacements added.")
-    ideal_structure: dict[str, Any] = Field(description="pymatgen Structure: SQS on ideal cubic sites.")
-    n_atoms: int = Field(description="Atoms in the cell; unit 1.")
+    member: int = Field(0, description="Number within its ensemble, from 0.")
+    structure: dict[str, Any] = Field(
+        description="pymatgen Structure: SQS, tilted if asked, seeded displacements added; vacant sites left out."
+    )
+    ideal_structure: dict[str, Any] = Field(
+        description="pymatgen Structure: SQS on ideal cubic sites; vacant sites left out."
+    )
+    n_atoms: int = Field(description="Atoms in the cell, vacant sites not counted; unit 1.")
     n_formula_units: int = Field(description="ABX3 units in the cell; unit 1.")
     supercell: list[list[int]] = Field(description="Rows: cell vectors in units of the cubic lattice parameter.")
     shortest_image_distance: float = Field(description="Shortest distance between periodic images, in angstrom.")
+    tilt: str | None = Field(None, description="Tilt system of `structure`; null for none.")
+    sublattices: dict[str, SublatticeOrder] = Field(description="Composition and order of A, B and X.")
+    rounding: float = Field(description="Largest deviation of a realised from a requested site fraction; unit 1.")
+    net_charge: float = Field(
+        description="Charge of the realised composition with the candidate's oxidation states, in e per formula unit."
+    )
     warren_cowley_rms: float = Field(
         description="Root mean square Warren-Cowley parameter over ordered species pairs of the first four shells "
-        "of the mixed sublattices (wc4); unit 1."
+        "within each mixed sublattice and the first two between two (wc4 for one mixed sublattice); unit 1."
     )
     icet_l1: float = Field(description="Sum of |cluster correlation - ideal| over icet's cluster vector; unit 1.")
     icet_objective: float = Field(description="icet's SQS objective Q (depends on species labels); unit 1.")
-    warren_cowley: list[dict[str, Any]] = Field(
-        description="Per sublattice, shell and species pair: distance in angstrom and parameter alpha in unit 1."
+    warren_cowley: list[ShellParameter] = Field(description="Every parameter behind `warren_cowley_rms`.")
+    seed: int = Field(description="Seed of the choice of member and of the displacements.")
+    origin: str = Field(description="Where the pattern came from: search, cache or shipped.")
+    n_runs: int = Field(description="Annealing runs of the search that found the pattern; unit 1.")
+    truncated: bool = Field(False, description="Whether a time budget ended the search early.")
+    cutoffs: list[float] = Field(description="icet's cutoffs, pairs first, in units of the lattice parameter.")
+    notes: list[str] = Field(default_factory=list, description="What a reader should know: small cell, rounding.")
+    versions: dict[str, str] = Field(description="Versions of hemiec, its SQS engine and icet.")
+
+
+class SqsEnsemble(Document):
+    """Distinct special quasirandom structures of one candidate."""
+
+    members: list[SqsDoc] = Field(description="The structures, the best first.")
+    warren_cowley_rms: float = Field(
+        description="Root mean square of the Warren-Cowley parameters averaged over the members; unit 1."
     )
-    seed: int = Field(description="Seed of the search and of the displacements.")
-    n_tries: int = Field(description="Independent icet searches from which the best was kept.")
-    cutoffs: list[float] = Field(description="Cluster-space cutoffs, pairs first, in units of the lattice parameter.")
-    versions: dict[str, str] = Field(description="Versions of hemiec and icet.")
+    notes: list[str] = Field(default_factory=list, description="Why there are fewer members than asked for, if so.")
 
 
 class BasinDoc(Document):

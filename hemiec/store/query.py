@@ -11,6 +11,7 @@ from typing import Any
 
 from pymatgen.core import Element
 
+from hemiec.composition.descriptors import UNITS
 from hemiec.errors import QueryError, did_you_mean
 from hemiec.schemas.documents import PROPERTIES
 
@@ -20,10 +21,7 @@ FIELDS: dict[str, str] = {
     "migration_barrier.min": "migration_barrier.min",
     "migration_barrier.max": "migration_barrier.max",
     "migration_barrier.std": "migration_barrier.std",
-    "tolerance_factor": "candidate.tolerance_factor",
-    "bartel_tau": "candidate.bartel_tau",
-    "mean_B_valence": "candidate.mean_B_valence",
-    "configurational_entropy": "candidate.configurational_entropy",
+    **{name: f"candidate.{name}" for name in (*UNITS, "oxygen_deficiency", "net_charge")},
 }
 _OPERATORS: dict[type[ast.cmpop], str] = {
     ast.Lt: "$lt",

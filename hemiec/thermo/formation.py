@@ -12,6 +12,7 @@ from pymatgen.core import Composition
 
 from hemiec.composition.candidate import exact_sites
 from hemiec.composition.charge import SITE_MULTIPLICITY
+from hemiec.composition.fractions import VACANCY
 from hemiec.errors import ThermoError
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.thermo.references import ReferencePhase, cations, element_phase, is_oxide, oxide_phase
@@ -27,16 +28,23 @@ class FormationEnergy:
 
 
 def composition(candidate: CandidateSpec) -> Composition:
-    """Return the amounts per formula unit."""
+    """Return the amounts of atoms per formula unit; vacancies are none, so oxygen is 3 - delta."""
     amounts: dict[str, float] = {}
     for site, species in exact_sites(candidate).items():
         for symbol, fraction in species.items():
+            if symbol == VACANCY:
+                continue
             amounts[symbol] = amounts.get(symbol, 0.0) + float(fraction) * SITE_MULTIPLICITY[site]
     return Composition(amounts)
 
 
 def from_elements(
-    candidate: CandidateSpec, energy_per_atom: float, references: Mapping[str, float], o2_correction: float
+    candidate: CandidateSpec,
+    energy_per_atom: float,
+    references: Mapping[str, float],
+    o2_correction: float,
+    *,
+    made: Composition | None = None,
 ) -> FormationEnergy:
     """Return the formation energy from the elements in their standard states.
 
@@ -53,13 +61,15 @@ def from_elements(
         phase_id to energy of the relaxed phase, in eV/atom, same protocol.
     o2_correction
         Added to the energy of O2, in eV per O atom.
+    made
+        What the relaxed cell really holds, if its fractions were rounded to fit; by default the candidate's amounts.
 
     Raises
     ------
     ThermoError
         If a reference energy is missing.
     """
-    amounts = composition(candidate)
+    amounts = _amounts(candidate, made)
     value = energy_per_atom
     phases = []
     terms = []
@@ -73,12 +83,18 @@ def from_elements(
 
 
 def from_oxides(
-    candidate: CandidateSpec, energy_per_atom: float, references: Mapping[str, float], o2_correction: float
+    candidate: CandidateSpec,
+    energy_per_atom: float,
+    references: Mapping[str, float],
+    o2_correction: float,
+    *,
+    made: Composition | None = None,
 ) -> FormationEnergy:
     """Return the formation enthalpy from binary oxides, one per cation, and O2 for the balance.
 
     Per cation the tabulated oxide nearest in oxidation state is taken; oxygen that the oxides lack
-    (or have in excess) is exchanged as O2, with the same correction as in :func:`from_elements`.
+    (or have in excess) is exchanged as O2, corrected as in :func:`from_elements`; the arguments are the same.
+    An oxygen-deficient candidate is compared as it is, with its 3 - delta oxygen.
 
     Raises
     ------
@@ -86,8 +102,11 @@ def from_oxides(
         If oxygen is not the only anion, or a reference energy is missing.
     """
     if not is_oxide(candidate):
-        raise ThermoError(f"{candidate.label}: binary oxides are no reference for a compound with other anions.")
-    amounts = composition(candidate)
+        others = ", ".join(s for s in candidate.sites["X"] if s not in ("O", VACANCY))
+        raise ThermoError(
+            f"{candidate.label}: binary oxides are no reference for a compound with other anions ({others})."
+        )
+    amounts = _amounts(candidate, made)
     oxygen = float(amounts["O"])
     energy = energy_per_atom * amounts.num_atoms
     terms: list[tuple[float, str]] = []
@@ -106,6 +125,17 @@ def from_oxides(
         terms.append((oxygen / 2, "O2"))
         phases.append(phase)
     return FormationEnergy(energy / amounts.num_atoms, _write(terms, candidate), tuple(phases))
+
+
+def _amounts(candidate: CandidateSpec, made: Composition | None) -> Composition:
+    """Return the amounts per ABX3 unit that the energy belongs to."""
+    stated = composition(candidate)
+    if made is None:
+        return stated
+    cations_B = sum(float(x) for x in exact_sites(candidate)["B"].values())
+    on_B = sum(made[symbol] for symbol in candidate.sites["B"] if symbol not in candidate.sites["A"])
+    scale = stated.num_atoms / made.num_atoms if not on_B else cations_B / on_B
+    return made * scale
 
 
 def _energy(references: Mapping[str, float], phase: ReferencePhase) -> float:

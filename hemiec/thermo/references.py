@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import yaml
 from pydantic import Field
 
+from hemiec.composition.fractions import VACANCY
 from hemiec.errors import ThermoError
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.schemas.quantity import Document
@@ -114,21 +115,21 @@ def oxide_phase(symbol: str, oxidation_state: float) -> ReferencePhase:
 
 def cations(candidate: CandidateSpec) -> list[str]:
     """Return the species on A and B, each once, in the order of the formula."""
-    return list(dict.fromkeys(s for site in ("A", "B") for s in candidate.sites[site]))
+    return list(dict.fromkeys(s for site in ("A", "B") for s in candidate.sites[site] if s != VACANCY))
 
 
 def is_oxide(candidate: CandidateSpec) -> bool:
-    """Return whether oxygen is the only anion."""
-    return set(candidate.sites["X"]) == {"O"}
+    """Return whether oxygen is the only anion; some of it may be missing."""
+    return set(candidate.sites["X"]) - {VACANCY} == {"O"}
 
 
 def required_phases(candidate: CandidateSpec) -> list[ReferencePhase]:
     """Return the reference phases of a candidate: its elements and, for oxides, one oxide per cation.
 
-    Phases missing from the table are left out; the energies that need them then say so.
+    A vacancy has none. Phases missing from the table are left out; the energies that need them then say so.
     """
     wanted: dict[str, ReferencePhase] = {}
-    for symbol in dict.fromkeys(s for species in candidate.sites.values() for s in species):
+    for symbol in dict.fromkeys(s for species in candidate.sites.values() for s in species if s != VACANCY):
         with suppress(ThermoError):
             phase = element_phase(symbol)
             wanted[phase.phase_id] = phase

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobflow import Flow, Job
 
-from hemiec.composition.candidate import exact_sites
+from hemiec.composition.fractions import VACANCY
 from hemiec.composition.space import enumerate_candidates
 from hemiec.engines.gpaw import refuse_open_shells
 from hemiec.engines.protocol import load_gpaw, load_mlip
@@ -18,10 +18,14 @@ from hemiec.errors import CampaignError, EngineError
 from hemiec.schemas.campaign import CampaignSpec
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.schemas.validation import read_yaml, validate
-from hemiec.structures.cells import formula_units
+from hemiec.structures.sqs import plan_cell
 from hemiec.thermo.references import ReferencePhase, required_phases
 from hemiec.workflows.candidate import CandidateMaker
 from hemiec.workflows.references import ReferenceMaker
+
+#: More candidates than this are no campaign: each is minutes to days of computing, and all stand in one document of
+#: the store, which MongoDB limits to 16 MB (about 6 kB for each candidate with six hops).
+MAX_CANDIDATES = 2_000
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,17 @@ def jobs_of(flow: Flow) -> Iterator[Job]:
         yield job
 
 
+def read_spec(path: str | Path) -> CampaignSpec:
+    """Return what stands in a campaign file; its compositions and protocols are not looked at.
+
+    Raises
+    ------
+    CampaignError
+        If the file cannot be read, or a key is unknown or missing.
+    """
+    return validate(CampaignSpec, read_yaml(Path(path), CampaignError), str(path), CampaignError)
+
+
 def load_campaign(path: str | Path) -> Campaign:
     """Return the campaign in a YAML file, with every candidate checked.
 
@@ -98,23 +113,24 @@ def load_campaign(path: str | Path) -> Campaign:
     CampaignError
         If the file cannot be read, a key is unknown or missing, or a protocol is not what is needed.
     CompositionError
-        If a composition has a wrong element, wrong fractions, no charge balance, or fits no allowed cell.
+        If a composition has a wrong element, wrong fractions, no charge balance, or fits no allowed cell, or there are
+        more than :data:`MAX_CANDIDATES`.
     """
-    path = Path(path)
     where = str(path)
-    spec = validate(CampaignSpec, read_yaml(path, CampaignError), where, CampaignError)
+    spec = read_spec(path)
     names = spec.protocols
     load_mlip(names.relax, where=f"{where}: protocols.relax")
     if names.barrier is not None:
         load_mlip(names.barrier, where=f"{where}: protocols.barrier")
     gap = load_gpaw(names.gap, where=f"{where}: protocols.gap") if names.gap is not None else None
-    candidates = enumerate_candidates(spec, where=where)
+    candidates = enumerate_candidates(spec, where=where, limit=MAX_CANDIDATES)
     for candidate in candidates:
-        formula_units(exact_sites(candidate), spec.sqs.max_atoms, where=f"{where}: {candidate.label}")
-        if names.barrier and spec.hops.mobile not in candidate.sites["X"]:
+        plan_cell(candidate, spec.sqs, where=f"{where}: {candidate.label}")
+        anions = [s for s in candidate.sites["X"] if s != VACANCY]
+        if names.barrier and spec.hops.mobile not in anions:
             raise CampaignError(
                 f"{where}: hops.mobile is {spec.hops.mobile!r}, which is not on the X site of {candidate.label}.",
-                mend=f"use one of {', '.join(candidate.sites['X'])}",
+                mend=f"use one of {', '.join(anions)}",
             )
         if gap is not None:
             try:
