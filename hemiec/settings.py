@@ -27,7 +27,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("hemiec", appauthor=False),
-        description="Folder of the embedded MongoDB, of the workers' run folders and of reports.",
+        description="Folder of the embedded MongoDB, of the workers' run folders, of reports and caches.",
     )
     mongo_uri: SecretStr | None = Field(
         None, description="MongoDB to use instead of the embedded one, as mongodb://user:password@host/."
@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     def run_dir(self) -> Path:
         """Folder in which workers run their jobs."""
         return self.data_dir / "runs"
+
+    @property
+    def pattern_cache(self) -> Path:
+        """Folder of cached SQS patterns; it may be deleted at any time."""
+        return self.data_dir / "sqs-patterns"
 
 
 def config_file() -> Path:

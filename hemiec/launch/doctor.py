@@ -115,10 +115,12 @@ def _launcher(settings: Settings) -> str:
 def _icet(settings: Settings) -> str:
     from hemiec.composition.candidate import make_candidate
     from hemiec.composition.charge import DEFAULT_OXIDATION_STATES
+    from hemiec.schemas.campaign import SqsSettings
     from hemiec.structures.sqs import make_sqs
 
     sites: dict[str, dict[str, object]] = {"A": {"Sr": "1/2", "Ba": "1/2"}, "B": {"Ti": 1}}
-    sqs = make_sqs(make_candidate(sites, DEFAULT_OXIDATION_STATES), max_atoms=10, quality="fast")
+    candidate = make_candidate(sites, DEFAULT_OXIDATION_STATES)
+    sqs = make_sqs(candidate, SqsSettings(max_atoms=10, quality="fast")).members[0]
     return f"icet {sqs.versions['icet']}: SQS of {sqs.n_atoms} atoms"
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pymatgen.core import Composition
 
+from hemiec.composition.fractions import VACANCY
 from hemiec.engines.protocol import MlipProtocol, load_mlip
 from hemiec.errors import HemiecError, ThermoError
 from hemiec.schemas.documents import NOT_ASKED, CandidateResult, CandidateSpec, GapDoc, HopSummary, JobRecord
@@ -147,9 +149,7 @@ def _barrier(plan: Plan, hops: list[HopSummary]) -> Quantity:
     )
 
 
-def _formation(
-    plan: Plan, compute: Callable[[CandidateSpec, float, Mapping[str, float], float], FormationEnergy], method: str
-) -> tuple[Quantity, str | None]:
+def _formation(plan: Plan, compute: Callable[..., FormationEnergy], method: str) -> tuple[Quantity, str | None]:
     """Return a formation energy with provenance and its reaction, or the reason there is none."""
     protocol = load_mlip(plan.relax_protocol)
     method = f"{method}, {protocol.model.force_field} ({protocol.name})"
@@ -159,7 +159,8 @@ def _formation(
         if basin is None or job is None:
             raise ThermoError(plan.why_missing("basin"))
         _require_comparable(plan.candidate, protocol, compute)
-        result = compute(plan.candidate, basin["energy_per_atom"], reference_energies(plan, protocol), correction)
+        references = reference_energies(plan, protocol)
+        result = compute(plan.candidate, basin["energy_per_atom"], references, correction, made=_made(plan))
     except HemiecError as error:
         return Quantity(value=None, unit=EV_PER_ATOM, method=method, reason=_reason(plan, error)), None
     uses_o2 = any(phase.is_molecule for phase in result.phases)
@@ -173,6 +174,19 @@ def _formation(
         job_uuids=[job["uuid"], *(j["uuid"] for j in plan.jobs if j["step"] == basin["step"])],
         reference_job_uuids=[plan.references[phase.phase_id]["uuid"] for phase in result.phases],
     ), result.reaction
+
+
+def _made(plan: Plan) -> Composition | None:
+    """Return what the cell really holds, which rounding may have moved away from the candidate's fractions."""
+    sqs = plan.output("sqs")
+    if sqs is None:
+        return None
+    amounts: dict[str, int] = {}
+    for sublattice in sqs["sublattices"].values():
+        for species, n in sublattice["amounts"].items():
+            amounts[species] = amounts.get(species, 0) + n
+    amounts.pop(VACANCY, None)
+    return Composition({species: n / sqs["n_formula_units"] for species, n in amounts.items()})
 
 
 def _require_comparable(candidate: CandidateSpec, protocol: MlipProtocol, compute: Callable[..., Any]) -> None:

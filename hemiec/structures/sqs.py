@@ -1,11 +1,13 @@
-"""Special quasirandom structures of perovskite candidates, made and scored by icet."""
+"""Special quasirandom structures of perovskite candidates: searched, dealt, and scored by icet."""
 
 from __future__ import annotations
 
-import random
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from pymatgen.core import Element, Lattice, Structure
@@ -13,23 +15,33 @@ from pymatgen.core import Element, Lattice, Structure
 from hemiec import __version__
 from hemiec.composition.candidate import Sites, exact_sites
 from hemiec.composition.charge import SITE_MULTIPLICITY
-from hemiec.composition.descriptors import mean_radius
-from hemiec.errors import CompositionError, did_you_mean
-from hemiec.schemas.documents import CandidateSpec, SqsDoc
-from hemiec.structures.cells import compact_supercell, formula_units, shortest_image_distance
-from hemiec.structures.order import ShellOrder, rms, warren_cowley
+from hemiec.composition.fractions import VACANCY
+from hemiec.errors import CompositionError, StructureError
+from hemiec.schemas.campaign import SqsSettings
+from hemiec.schemas.documents import CandidateSpec, ShellParameter, SqsDoc, SqsEnsemble, SublatticeOrder
+from hemiec.structures.cells import Rows, Shape, formula_units, most_compact, rounded_amounts, shortest_image_distance
+from hemiec.structures.ensemble import Member, choose_members, mean_error
+from hemiec.structures.parent import FloatArray, IntArray, Supercell
+from hemiec.structures.plain import as_dict
+from hemiec.structures.problem import Problem, root_mean_square
+from hemiec.structures.templates import (
+    CUTOFFS,
+    ENGINE_VERSION,
+    UNIT,
+    TemplateKey,
+    Templates,
+    allowed_shapes,
+    problem,
+    scorer,
+    scoring_parent,
+    templates,
+)
+from hemiec.structures.tilts import TILTS, tilted_positions
 
-if TYPE_CHECKING:
-    from ase import Atoms
-    from icet import ClusterSpace
-
-#: Independent icet searches by quality; the one with the smallest Warren-Cowley error is kept.
-QUALITIES = {"fast": 2, "standard": 6, "best": 24}
-#: Pairs to just past the fourth shell of the cubic parent, triplets to just past the second; in units of a.
-CUTOFFS = (2.05, 1.45)
 #: Random displacements that let octahedra tilt and Jahn-Teller modes start, in angstrom.
 DISPLACEMENT = 0.03
-_IDEAL_SITES = {"A": [(0.5, 0.5, 0.5)], "B": [(0.0, 0.0, 0.0)], "X": [(0.5, 0, 0), (0, 0.5, 0), (0, 0, 0.5)]}
+#: A rounded cell may carry this much charge with the oxidation states of the exact composition, in e/formula unit.
+MAX_ROUNDING_CHARGE = 0.1
 _FALLBACK_RADIUS = {"A": 1.40, "B": 0.62, "X": 1.40}
 
 
@@ -38,207 +50,382 @@ def lattice_parameter(candidate: CandidateSpec) -> float:
 
     The mean of the two contact distances, 2 (r_B + r_X) and sqrt(2) (r_A + r_X); relaxation does the rest.
     """
-    sites = exact_sites(candidate)
-    charges = {s: Fraction(str(q)) for s, q in candidate.oxidation_states.items()}
-    r = {site: mean_radius(site, sites[site], charges) or _FALLBACK_RADIUS[site] for site in sites}
+    r = {site: getattr(candidate, f"radius_mean_{site}") or radius for site, radius in _FALLBACK_RADIUS.items()}
     return float(0.5 * (2 * (r["B"] + r["X"]) + np.sqrt(2) * (r["A"] + r["X"])))
 
 
-def make_sqs(candidate: CandidateSpec, *, max_atoms: int, quality: str = "standard", seed: int = 0) -> SqsDoc:
-    """Return a special quasirandom structure of a candidate with its error.
+@dataclass(frozen=True)
+class CellPlan:
+    """How many sites of each species the cell of a candidate has.
 
-    The cell is the largest within ``max_atoms`` that holds the fractions exactly, in its most compact
-    shape. icet searches (doi:10.1002/adts.201900015; SQS: doi:10.1103/PhysRevLett.65.353) from several
-    seeds; the result with the smallest Warren-Cowley error is kept. Same arguments, same structure.
+    Parameters
+    ----------
+    n_units
+        Formula units.
+    amounts
+        Sublattice to species, by atomic number with vacancies first, to number of sites.
+    rounding
+        Largest deviation of a site fraction from the one asked for, unit 1.
+    """
+
+    n_units: int
+    amounts: dict[str, dict[str, int]]
+    rounding: float
+
+    @cached_property
+    def mixed(self) -> dict[str, dict[str, int]]:
+        """The sublattices with more than one species."""
+        return {site: species for site, species in self.amounts.items() if len(species) > 1}
+
+
+def plan_cell(candidate: CandidateSpec, settings: SqsSettings, *, where: str | None = None) -> CellPlan:
+    """Return the cell of a candidate within ``settings.max_atoms``: exact if it can be, else rounded if allowed.
+
+    Parameters
+    ----------
+    candidate
+        The composition.
+    settings
+        Largest cell, rounding and tilt.
+    where
+        What messages call the composition; default its formula.
 
     Raises
     ------
     CompositionError
-        If no cell within ``max_atoms`` holds the fractions, or the quality is unknown.
+        If no cell holds the fractions within ``settings.rounding``, or rounding unbalances the charge.
     """
-    if quality not in QUALITIES:
-        raise CompositionError(f"sqs quality {quality!r} is unknown; {did_you_mean(quality, QUALITIES)}")
+    where = where or candidate.formula
     sites = exact_sites(candidate)
-    n_units = formula_units(sites, max_atoms, where=candidate.formula)
-    supercell = compact_supercell(n_units)
-    search = _Search(sites, lattice_parameter(candidate), supercell)
+    multiple = 1 if settings.tilt == "none" else TILTS[settings.tilt].multiple
+    try:
+        n_units = formula_units(sites, settings.max_atoms, where=where, multiple=multiple)
+        counts = {
+            site: {s: int(x * n_units * SITE_MULTIPLICITY[site]) for s, x in species.items()}
+            for site, species in sites.items()
+        }
+    except CompositionError:
+        if settings.rounding == 0:
+            raise
+        n_units, counts = rounded_amounts(sites, settings.max_atoms, settings.rounding, where=where, multiple=multiple)
+    amounts = {
+        site: {s: species[s] for s in sorted(species, key=_atomic_number) if species[s]}
+        for site, species in counts.items()
+    }
+    plan = CellPlan(n_units, amounts, _deviation(sites, counts, n_units))
+    if plan.rounding > 0 and abs(net_charge(candidate, plan) - candidate_charge(candidate)) > MAX_ROUNDING_CHARGE:
+        raise CompositionError(
+            f"{where}: rounded to {n_units} formula units the cell has a charge of "
+            f"{net_charge(candidate, plan):+.3f} e per formula unit, expected at most {MAX_ROUNDING_CHARGE} e.",
+            mend="allow a larger cell with `sqs: {max_atoms: ...}`",
+        )
+    return plan
 
-    best: tuple[float, float, Structure] | None = None
-    n_tries = QUALITIES[quality] if search.is_mixed else 1
-    for n in range(n_tries):
-        structure = search.run(seed=seed * 1000 + n)
-        error = rms(search.order(structure))
-        l1 = search.l1(structure)
-        if best is None or (error, l1) < (best[0] - 1e-9, best[1]):
-            best = error, l1, structure
-    assert best is not None
-    error, l1, ideal = best
-    return SqsDoc(
-        candidate=candidate,
-        structure=displaced(ideal, seed).as_dict(),
-        ideal_structure=ideal.as_dict(),
-        n_atoms=len(ideal),
-        n_formula_units=n_units,
-        supercell=[list(row) for row in supercell],
-        shortest_image_distance=shortest_image_distance(ideal.lattice.matrix),
-        warren_cowley_rms=error,
-        icet_l1=l1,
-        icet_objective=search.objective(ideal),
-        warren_cowley=[
-            {"sublattice": s.sublattice, "distance": s.distance, "pair": list(pair), "alpha": alpha}
-            for s in search.order(ideal)
-            for pair, alpha in s.alpha.items()
-        ],
-        seed=seed,
-        n_tries=n_tries,
-        cutoffs=list(CUTOFFS),
-        versions={"hemiec": __version__, **_icet_version()},
+
+def net_charge(candidate: CandidateSpec, plan: CellPlan) -> float:
+    """Return the charge of the cell with the candidate's oxidation states, in e per formula unit."""
+    return (
+        sum(n * candidate.oxidation_states.get(s, 0.0) for species in plan.amounts.values() for s, n in species.items())
+        / plan.n_units
+    )
+
+
+def candidate_charge(candidate: CandidateSpec) -> float:
+    """Return the charge of the exact composition, in e per formula unit: 0 unless an unbalanced one was kept."""
+    return sum(
+        float(x) * SITE_MULTIPLICITY[site] * candidate.oxidation_states.get(s, 0.0)
+        for site, species in exact_sites(candidate).items()
+        for s, x in species.items()
+    )
+
+
+def make_sqs(
+    candidate: CandidateSpec,
+    settings: SqsSettings | None = None,
+    *,
+    n: int = 1,
+    seed: int = 0,
+    budget_s: float | None = None,
+    n_cores: int = 1,
+    cache: Path | None = None,
+) -> SqsEnsemble:
+    """Return an ensemble of distinct special quasirandom structures of a candidate (doi:10.1103/PhysRevLett.65.353).
+
+    The cell is the largest within ``settings.max_atoms`` that holds the fractions exactly. Patterns of abstract
+    species come from the package, the cache or a search; species are dealt onto them; icet
+    (doi:10.1002/adts.201900015) counts and scores every member. Without a budget the same arguments give the
+    same structures on every machine.
+
+    Parameters
+    ----------
+    candidate
+        Composition; any mixture on A, B and X, vacancies and a species on two sublattices included.
+    settings
+        Cell and effort; default 50 atoms, standard quality.
+    n
+        Members. Fewer come back, with a note, if there are not as many distinct ones.
+    seed
+        Of the choice of members and of the displacements.
+    budget_s
+        Wall time of the search in s, after which the best so far is used.
+    n_cores
+        Cores of the search.
+    cache
+        Folder of cached patterns; None for no cache.
+
+    Raises
+    ------
+    CompositionError
+        If no cell within ``settings.max_atoms`` holds the composition.
+    StructureError
+        If icet's count of a structure disagrees with ours.
+    """
+    settings = settings or SqsSettings()
+    plan = plan_cell(candidate, settings)
+    key = template_key(candidate, plan, settings)
+    if not plan.mixed:
+        rows = most_compact(_allowed(candidate, plan.n_units, settings)).rows
+        doc = _document(candidate, settings, plan, _Decorated(rows), None, seed=seed, member=0)
+        return SqsEnsemble(members=[doc], warren_cowley_rms=0.0, notes=_too_few(1, n))
+    found = templates(key, cache=cache, budget_s=budget_s, n_cores=n_cores)
+    real = tuple((site, tuple(species.values())) for site, species in plan.mixed.items())
+    # A single member is the best pattern: the others need not be looked at.
+    patterns = found.patterns[:1] if n == 1 else found.patterns
+    problems = [problem(pattern.rows, real) for pattern in patterns]
+    renaming = _abstract_to_real(plan)
+    occupations = [renaming[pattern.occupation] for pattern in patterns]
+    members = choose_members(problems, occupations, n, seed=seed)
+    documents = [
+        _document(
+            candidate,
+            settings,
+            plan,
+            _Decorated(patterns[member.pattern].rows, problems[member.pattern], member),
+            found,
+            seed=seed,
+            member=number,
+        )
+        for number, member in enumerate(members)
+    ]
+    return SqsEnsemble(
+        members=documents,
+        warren_cowley_rms=mean_error(dict(enumerate(problems)), members),
+        notes=_too_few(len(members), n),
+    )
+
+
+def template_key(candidate: CandidateSpec, plan: CellPlan, settings: SqsSettings) -> TemplateKey:
+    """Return which patterns serve a candidate: only amounts, cell and effort count, not the elements."""
+    shapes = _allowed(candidate, plan.n_units, settings)
+    # Alone, A and B are the same simple cubic sublattice.
+    name = {"B": "A"} if list(plan.mixed) == ["B"] else {}
+    return TemplateKey(
+        amounts=tuple(
+            (name.get(site, site), tuple(sorted(species.values(), reverse=True)))
+            for site, species in plan.mixed.items()
+        ),
+        n_units=plan.n_units,
+        shape=settings.shape,
+        # Of all limits that allow the same shapes, one.
+        min_image_squared=min(round(shape.shortest**2) for shape in shapes),
+        quality=settings.quality,
+        tilt=settings.tilt,
+        objective=settings.objective,
     )
 
 
 def displaced(structure: Structure, seed: int, amplitude: float = DISPLACEMENT) -> Structure:
     """Return a copy with seeded Gaussian displacements of standard deviation ``amplitude`` angstrom."""
-    generator = np.random.default_rng(seed)
-    cartesian = structure.cart_coords + generator.normal(scale=amplitude, size=structure.cart_coords.shape)
+    cartesian = structure.cart_coords + displacements(len(structure), seed, amplitude)
     return Structure(structure.lattice, structure.species, cartesian, coords_are_cartesian=True)
 
 
-class _Search:
-    """One supercell with icet's cluster space: searched, scored and relabelled.
+def displacements(n_atoms: int, seed: int, amplitude: float = DISPLACEMENT) -> FloatArray:
+    """Return seeded Gaussian displacements of standard deviation ``amplitude``, in angstrom, shape=(n_atoms, 3)."""
+    return np.random.default_rng(seed).normal(scale=amplitude, size=(n_atoms, 3))
 
-    icet refuses or mistreats one species on two sublattices, so every species on every mixed
-    sublattice is searched as a placeholder element of its own and relabelled afterwards.
-    """
 
-    def __init__(self, sites: Sites, a: float, supercell: tuple[tuple[int, int, int], ...]) -> None:
-        from ase import Atoms
-        from ase.build import make_supercell
-        from icet import ClusterSpace
+@dataclass(frozen=True)
+class _Decorated:
+    """A cell with its mixed sites decided; without a problem nothing is mixed."""
 
-        self.sites = sites
-        self.mixed = [site for site, species in sites.items() if len(species) > 1]
-        self.placeholder = _placeholders(sites)
-        self.a = a
-        basis = [(site, xyz) for site in ("A", "B", "X") for xyz in _IDEAL_SITES[site]]
-        allowed = [[self.placeholder[site, s] for s in sites[site]] for site, _ in basis]
-        primitive = Atoms(
-            [symbols[0] for symbols in allowed], scaled_positions=[xyz for _, xyz in basis], cell=[a] * 3, pbc=True
+    rows: Rows
+    problem: Problem | None = None
+    member: Member | None = None
+
+    def species(self, cell: Supercell, plan: CellPlan) -> list[str]:
+        """Return the species of every site of the cell, vacancies included."""
+        names = np.array([next(iter(plan.amounts[site])) for site in cell.sublattices], dtype=object)
+        if self.problem is not None and self.member is not None:
+            symbols = np.array([s for species in plan.mixed.values() for s in species], dtype=object)
+            names[self.problem.sites] = symbols[self.member.occupation]
+        return [str(name) for name in names]
+
+
+def _document(
+    candidate: CandidateSpec,
+    settings: SqsSettings,
+    plan: CellPlan,
+    decorated: _Decorated,
+    found: Templates | None,
+    *,
+    seed: int,
+    member: int,
+) -> SqsDoc:
+    a = lattice_parameter(candidate)
+    # Fractional coordinates do not depend on a: the cell of the search serves.
+    cell = decorated.problem.supercell if decorated.problem else Supercell(scoring_parent(), decorated.rows)
+    species = decorated.species(cell, plan)
+    _check_amounts(candidate, plan, cell, species)
+    lattice = Lattice(cell.rows * a)
+    filled = [n for n, symbol in enumerate(species) if symbol != VACANCY]
+    symbols = [species[n] for n in filled]
+    ideal = cell.positions[filled]
+    start = ideal if settings.tilt == "none" else tilted_positions(cell, TILTS[settings.tilt])[filled]
+    moved = lattice.get_cartesian_coords(start) + displacements(len(filled), seed)
+    nearest = shortest_image_distance(lattice.matrix)
+    parameters, l1, objective = _judge(decorated, a, plan)
+    return SqsDoc(
+        candidate=candidate,
+        member=member,
+        structure=as_dict(lattice, symbols, lattice.get_fractional_coords(moved), moved),
+        ideal_structure=as_dict(
+            lattice,
+            symbols,
+            ideal,
+            lattice.get_cartesian_coords(ideal),
+            sites=[cell.sublattices[n] for n in filled],
+        ),
+        n_atoms=len(filled),
+        n_formula_units=plan.n_units,
+        supercell=[list(row) for row in decorated.rows],
+        shortest_image_distance=nearest,
+        tilt=None if settings.tilt == "none" else settings.tilt,
+        sublattices=_sublattices(candidate, plan, parameters),
+        rounding=plan.rounding,
+        net_charge=round(net_charge(candidate, plan), 9),
+        warren_cowley_rms=_rms(parameters),
+        icet_l1=l1,
+        icet_objective=objective,
+        warren_cowley=parameters,
+        seed=seed,
+        origin=found.origin if found else "search",
+        n_runs=found.n_runs if found else 0,
+        truncated=bool(found and found.truncated),
+        cutoffs=list(CUTOFFS),
+        notes=_notes(settings, plan, nearest),
+        versions={"hemiec": __version__, "sqs_engine": str(ENGINE_VERSION), **icet_version()},
+    )
+
+
+def _judge(decorated: _Decorated, a: float, plan: CellPlan) -> tuple[list[ShellParameter], float, float]:
+    """Return Warren-Cowley parameters, icet's L1 and Q, after icet has confirmed the parameters."""
+    if decorated.problem is None or decorated.member is None:
+        return [], 0.0, 0.0
+    solved, occupation = decorated.problem, decorated.member.occupation
+    alphas = solved.warren_cowley(occupation)
+    score = scorer(tuple((site, len(amounts)) for site, amounts in solved.amounts.items())).score(solved, occupation)
+    if abs(score.error - root_mean_square(alphas)) > 1e-6:
+        raise StructureError(
+            f"icet counts a Warren-Cowley error of {score.error:.6f}, hemiec {root_mean_square(alphas):.6f}.",
+            mend="report this with the command that you ran",
         )
-        primitive.set_tags([("A", "B", "X").index(site) for site, _ in basis])
-        self.supercell: Atoms = make_supercell(primitive, np.array(supercell))
-        self.site_of = [("A", "B", "X")[tag] for tag in self.supercell.get_tags()]
-        self.space: ClusterSpace | None = None
-        if self.is_mixed:
-            self.space = ClusterSpace(primitive, cutoffs=[c * a for c in CUTOFFS], chemical_symbols=allowed)
+    parameters = []
+    for (pair, *_), alpha in zip(solved.shells, alphas, strict=True):
+        between = pair.first, pair.second
+        for i, first in enumerate(plan.mixed[pair.first]):
+            for j, second in enumerate(plan.mixed[pair.second]):
+                parameters.append(
+                    ShellParameter(
+                        sublattices=list(between),
+                        shell=pair.shell,
+                        distance=pair.distance * a / UNIT,
+                        pair=[first, second],
+                        alpha=float(alpha[i, j]),
+                    )
+                )
+    return parameters, score.l1, score.objective
 
-    @property
-    def is_mixed(self) -> bool:
-        return bool(self.mixed)
 
-    def run(self, seed: int) -> Structure:
-        """Return icet's structure for one seed, with the real species."""
-        if self.space is None:
-            return self._relabel(self.supercell)
-        from icet.tools.structure_generation import generate_sqs_from_supercells
-
-        state = random.getstate()  # icet reseeds the global generator
-        try:
-            atoms = generate_sqs_from_supercells(
-                self.space,
-                [self.supercell],
-                self._concentrations(),
-                random_seed=seed,
-                # With weight 1 icet perfects the nearest shells and leaves the rest, with 0 it spreads the error:
-                # which is better depends on the case, so the searches alternate.
-                optimality_weight=float(seed % 2),
-            )
-        finally:
-            random.setstate(state)
-        return self._relabel(atoms)
-
-    def order(self, structure: Structure) -> list[ShellOrder]:
-        """Return the Warren-Cowley parameters of every mixed sublattice."""
-        shells = []
-        for site in self.mixed:
-            members = [n for n, name in enumerate(self.site_of) if name == site]
-            shells += warren_cowley(Structure.from_sites([structure[n] for n in members]), sublattice=site)
-        return shells
-
-    def l1(self, structure: Structure) -> float:
-        """Return the sum of absolute deviations of icet's cluster vector from the ideal one."""
-        if self.space is None:
-            return 0.0
-        from icet.tools.structure_generation import _get_sqs_cluster_vector
-
-        target = _get_sqs_cluster_vector(self.space, self._concentrations())
-        return float(np.abs(self.space.get_cluster_vector(self._to_icet(structure)) - target).sum())
-
-    def objective(self, structure: Structure) -> float:
-        """Return icet's SQS objective Q."""
-        if self.space is None:
-            return 0.0
-        from icet.tools.structure_generation import _get_sqs_cluster_vector
-        from mchammer.calculators import compare_cluster_vectors
-
-        return float(
-            compare_cluster_vectors(
-                cv_1=self.space.get_cluster_vector(self._to_icet(structure)),
-                cv_2=_get_sqs_cluster_vector(self.space, self._concentrations()),
-                as_list=self.space.as_list,
-                optimality_weight=1.0,
-            )
+def _sublattices(
+    candidate: CandidateSpec, plan: CellPlan, parameters: list[ShellParameter]
+) -> dict[str, SublatticeOrder]:
+    result = {}
+    for site, species in exact_sites(candidate).items():
+        total = sum(plan.amounts[site].values())
+        within = [p for p in parameters if p.sublattices == [site, site]]
+        result[site] = SublatticeOrder(
+            requested={s: float(x) for s, x in species.items()},
+            realised={s: n / total for s, n in plan.amounts[site].items()},
+            amounts=plan.amounts[site],
+            wc4=_rms(within) if within else None,
         )
-
-    def _concentrations(self) -> dict[str, dict[str, float]]:
-        """Return icet's concentrations: its sublattice letters are its own, so map them by site index."""
-        assert self.space is not None
-        concentrations = {}
-        for sublattice in self.space.get_sublattices(self.supercell).active_sublattices:
-            site = self.site_of[sublattice.indices[0]]
-            concentrations[sublattice.symbol] = {
-                self.placeholder[site, s]: float(x) for s, x in self.sites[site].items()
-            }
-        return concentrations
-
-    def _relabel(self, atoms: Atoms) -> Structure:
-        real = {(site, p): species for (site, species), p in self.placeholder.items()}
-        species = [real[site, symbol] for site, symbol in zip(self.site_of, atoms.get_chemical_symbols(), strict=True)]
-        structure = Structure(
-            Lattice(np.asarray(atoms.cell)),
-            species,
-            atoms.get_scaled_positions(),
-            site_properties={"site": self.site_of},
-        )
-        for site, fractions in self.sites.items():
-            expected = {s: x * SITE_MULTIPLICITY[site] * (len(atoms) // 5) for s, x in fractions.items()}
-            found = {s: sum(n == site and m == s for n, m in zip(self.site_of, species, strict=True)) for s in expected}
-            if found != expected:
-                raise CompositionError(f"icet returned {found} on site {site}, expected {expected}.")
-        return structure
-
-    def _to_icet(self, structure: Structure) -> Atoms:
-        atoms = self.supercell.copy()
-        atoms.set_chemical_symbols(
-            [self.placeholder[site, s.specie.symbol] for site, s in zip(self.site_of, structure, strict=True)]
-        )
-        return atoms
-
-
-def _placeholders(sites: Mapping[str, Mapping[str, Fraction]]) -> dict[tuple[str, str], str]:
-    """Return (site, species) -> element to search with: itself, or an unused one if it is on two sites."""
-    present = {s for species in sites.values() for s in species}
-    spare = iter(e.symbol for e in Element if e.Z > 2 and e.symbol not in present)
-    used: set[str] = set()
-    result: dict[tuple[str, str], str] = {}
-    for site, species in sites.items():
-        for symbol in species:
-            name = symbol if symbol not in used else next(spare)
-            used.add(name)
-            result[site, symbol] = name
     return result
 
 
-def _icet_version() -> dict[str, Any]:
+def _rms(parameters: list[ShellParameter]) -> float:
+    return root_mean_square([np.array([p.alpha for p in parameters])]) if parameters else 0.0
+
+
+def _check_amounts(candidate: CandidateSpec, plan: CellPlan, cell: Supercell, species: list[str]) -> None:
+    for site, expected in plan.amounts.items():
+        on_site = [s for s, name in zip(species, cell.sublattices, strict=True) if name == site]
+        found = {s: on_site.count(s) for s in expected}
+        if found != expected or len(on_site) != sum(expected.values()):
+            raise StructureError(f"{candidate.formula}: site {site} holds {found}, expected {expected}.")
+
+
+def _abstract_to_real(plan: CellPlan) -> IntArray:
+    """Return the species number, by atomic number, of each abstract species, by falling amount."""
+    renaming: list[int] = []
+    for species in plan.mixed.values():
+        amounts = np.array(list(species.values()))
+        renaming += (len(renaming) + np.argsort(-amounts, kind="stable")).tolist()
+    return np.array(renaming)
+
+
+def _allowed(candidate: CandidateSpec, n_units: int, settings: SqsSettings) -> tuple[Shape, ...]:
+    return allowed_shapes(
+        n_units,
+        shape=settings.shape,
+        # Squared lengths are whole numbers: the limit may be rounded up.
+        min_image_squared=math.ceil((settings.min_image_distance / lattice_parameter(candidate)) ** 2 - 1e-9),
+        tilt=settings.tilt,
+    )
+
+
+def _deviation(sites: Sites, counts: Mapping[str, Mapping[str, int]], n_units: int) -> float:
+    return max(
+        float(abs(Fraction(counts[site].get(s, 0), n_units * SITE_MULTIPLICITY[site]) - x))
+        for site, species in sites.items()
+        for s, x in species.items()
+    )
+
+
+def _notes(settings: SqsSettings, plan: CellPlan, nearest: float) -> list[str]:
+    notes = []
+    if nearest < settings.min_image_distance:
+        notes.append(
+            f"no cell of {plan.n_units} formula units keeps periodic images {settings.min_image_distance:g} angstrom "
+            f"apart; here they are {nearest:.2f} angstrom apart"
+        )
+    if plan.rounding > 0:
+        notes.append(f"site fractions are rounded by up to {plan.rounding:.4f}")
+    return notes
+
+
+def _too_few(found: int, asked: int) -> list[str]:
+    if found >= asked:
+        return []
+    return [f"{asked} members were asked for; only {found} distinct ones exist or were found with this effort"]
+
+
+def _atomic_number(species: str) -> int:
+    return 0 if species == VACANCY else int(Element(species).Z)
+
+
+def icet_version() -> dict[str, str]:
+    """Return the version of icet."""
     import icet
 
-    return {"icet": icet.__version__}
+    return {"icet": str(icet.__version__)}

@@ -15,7 +15,8 @@ from hemiec.engines.protocol import load_gpaw, load_mlip
 from hemiec.schemas.campaign import HopSettings, ProtocolNames, SqsSettings
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.workflows.identity import identify
-from hemiec.workflows.jobs import AnnealMaker, BasinMaker, HopBarrierMaker, HopWalkMaker, SqsMaker
+from hemiec.workflows.jobs import AnnealMaker, BasinMaker, HopBarrierMaker, HopWalkMaker
+from hemiec.workflows.sqs import SqsMaker
 
 #: FireWorks runs high numbers first: what the longest jobs wait for, then the longest jobs, then the rest.
 PRIORITY = {"sqs": 90, "relax": 80, "anneal": 82, "basin": 85, "gap": 70, "walk": 40, "vacancy": 30, "hop": 20}
@@ -71,9 +72,7 @@ class CandidateMaker(Maker):
     def make(self, candidate: CandidateSpec) -> Flow:
         """Return the flow of one candidate; its jobs are named by their content."""
         about = {"candidate_id": candidate.candidate_id, "label": candidate.label, "plan_id": self.plan_id(candidate)}
-        sqs = SqsMaker(name="sqs", max_atoms=self.sqs.max_atoms, quality=self.sqs.quality, seed=self.seed).make(
-            candidate.to_mongo()
-        )
+        sqs = SqsMaker(name="sqs", settings=self.sqs, seed=self.seed).make(candidate.to_mongo())
         identify(
             sqs,
             "sqs",

@@ -11,7 +11,10 @@ from jobflow import Job
 #: Namespace of hemiec's version-5 uuids.
 _NAMESPACE = uuid.UUID("5e1b7a4e-54f3-4a5a-9b57-6d0d3f4f0c11")
 #: Raise a step's number when its code changes what it computes: old results are then not reused.
-STEP_VERSIONS = dict.fromkeys(("reference", "sqs", "relax", "anneal", "basin", "walk", "vacancy", "hop", "gap"), 1)
+STEP_VERSIONS = {
+    "sqs": 2,
+    **dict.fromkeys(("reference", "relax", "anneal", "basin", "walk", "vacancy", "hop", "gap"), 1),
+}
 
 
 def identify(

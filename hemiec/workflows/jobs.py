@@ -1,4 +1,4 @@
-"""Jobs between the calculations: make the SQS, choose hops, find saddles.
+"""Jobs between the calculations: shake cells, choose hops, find saddles.
 
 They return documents and never open the database.
 """
@@ -16,38 +16,9 @@ from hemiec.engines import mlip
 from hemiec.engines.anneal import anneal
 from hemiec.engines.protocol import load_mlip
 from hemiec.errors import NotConvergedError
-from hemiec.schemas.documents import BasinDoc, CandidateSpec, Hop, HopBarrierDoc
-from hemiec.structures.sqs import make_sqs
+from hemiec.schemas.documents import BasinDoc, Hop, HopBarrierDoc
 from hemiec.transport.hops import choose_walk, end_points, label_sites
 from hemiec.transport.saddle import SaddleSearch, find_saddle
-
-
-@dataclass
-class SqsMaker(Maker):
-    """Make the special quasirandom structure of a candidate.
-
-    Parameters
-    ----------
-    name
-        Job name.
-    max_atoms
-        Largest cell.
-    quality
-        Search effort: fast, standard or best.
-    seed
-        Seed of search and displacements.
-    """
-
-    name: str = "sqs"
-    max_atoms: int = 50
-    quality: str = "standard"
-    seed: int = 0
-
-    @job
-    def make(self, candidate: dict[str, Any]) -> dict[str, Any]:
-        """Return an SqsDoc for a CandidateSpec (as a dict)."""
-        spec = CandidateSpec.model_validate(candidate)
-        return make_sqs(spec, max_atoms=self.max_atoms, quality=self.quality, seed=self.seed).to_mongo()
 
 
 @dataclass

@@ -1,0 +1,247 @@
+"""icet's own judgement of a decorated cell: cluster vector, L1 distance to random, objective Q.
+
+Every structure that leaves hemiec is counted and scored here by icet (doi:10.1002/adts.201900015), independently
+of the search that proposed it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hemiec.structures.kernel import System
+from hemiec.structures.parent import FloatArray, IntArray, Parent
+from hemiec.structures.problem import PairClass, Problem, root_mean_square
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from icet import ClusterSpace
+
+#: Element that stands for the n-th species of all mixed sublattices together; spectators are helium.
+_PLACEHOLDERS = re.findall(
+    "[A-Z][a-z]?",
+    "Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo "
+    "Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu",
+)
+
+
+@dataclass(frozen=True)
+class IcetScore:
+    """What icet says of one decorated cell.
+
+    Parameters
+    ----------
+    l1
+        Sum of |element - random value| over the cluster vector, unit 1.
+    objective
+        icet's SQS objective Q with optimality weight 1, unit 1.
+    error
+        Root mean square Warren-Cowley parameter over the problem's shells, from icet's pair correlations, unit 1.
+    """
+
+    l1: float
+    objective: float
+    error: float
+
+
+class IcetScorer:
+    """icet's cluster space of a parent whose mixed sublattices hold given numbers of species.
+
+    Species are placeholders in the order of their numbers, so that icet accepts a species on two sublattices.
+    Number them by atomic number, vacancies first, and the scores are those that icet gives the real structure.
+
+    Parameters
+    ----------
+    parent
+        The primitive crystal.
+    n_species
+        Mixed sublattice to its number of species.
+    cutoffs
+        icet's cutoffs in angstrom, pairs first.
+    """
+
+    def __init__(self, parent: Parent, n_species: Mapping[str, int], cutoffs: Sequence[float]) -> None:
+        self.n_species = dict(n_species)
+        self.cutoffs = list(cutoffs)
+        self.parent = parent
+        names = iter(_PLACEHOLDERS)
+        self.symbols = {site: [next(names) for _ in range(n)] for site, n in self.n_species.items()}
+        #: Basis sites that icet sees: all, unless the others do not lower the symmetry.
+        self.basis = self._needed_basis()
+
+    @cached_property
+    def space(self) -> ClusterSpace:
+        """icet's cluster space."""
+        from ase import Atoms
+        from icet import ClusterSpace
+
+        allowed = [self.symbols.get(self.parent.sublattices[b], ["He"]) for b in self.basis]
+        primitive = Atoms(
+            [symbols[0] for symbols in allowed],
+            scaled_positions=self.parent.positions[self.basis],
+            cell=self.parent.lattice,
+            pbc=True,
+        )
+        return ClusterSpace(primitive, cutoffs=self.cutoffs, chemical_symbols=allowed)
+
+    def atoms(self, problem: Problem, occupation: IntArray) -> Atoms:
+        """Return the decorated cell with placeholder elements, as icet reads it."""
+        from ase import Atoms
+
+        cell = problem.supercell
+        symbols = np.full(len(cell), "He", dtype=object)
+        symbols[problem.sites] = np.array([s for site in problem.amounts for s in self.symbols[site]])[occupation]
+        seen = np.flatnonzero(np.isin(cell.basis, self.basis))
+        return Atoms(symbols[seen].tolist(), scaled_positions=cell.positions[seen], cell=cell.lattice, pbc=True)
+
+    def random_vector(self, concentrations: Mapping[str, Sequence[float]]) -> FloatArray:
+        """Return the cluster vector of the infinite random crystal, its zerolet (1) first.
+
+        Each element is the product of the mean point functions of its sites.
+        """
+        mean = {site: self._point_functions(len(x))[1:] @ np.array(x) for site, x in concentrations.items()}
+        vector = [1.0]
+        for orbit in self.space.as_list[1:]:
+            sites = [self._letters[letter] for letter in orbit["sublattices"]]
+            vector.append(
+                float(np.prod([mean[s][f] for s, f in zip(sites, orbit["multicomponent_vector"], strict=True)]))
+            )
+        return np.array(vector)
+
+    def score(self, problem: Problem, occupation: IntArray) -> IcetScore:
+        """Return icet's L1 and Q of a decorated cell, and the Warren-Cowley error that follows from its counts."""
+        from mchammer.calculators import compare_cluster_vectors
+
+        vector = self.space.get_cluster_vector(self.atoms(problem, occupation))
+        random = self._random(tuple((s, tuple(n / sum(a) for n in a)) for s, a in problem.amounts.items()))
+        objective = compare_cluster_vectors(vector, random, as_list=self._as_list, optimality_weight=1.0)
+        order = root_mean_square(self.warren_cowley(problem, vector))
+        return IcetScore(float(np.abs(vector - random).sum()), float(objective), order)
+
+    def warren_cowley(self, problem: Problem, vector: FloatArray) -> list[FloatArray]:
+        """Return the Warren-Cowley parameters of the problem's shells from icet's cluster vector.
+
+        With the constant the point functions are a basis, Phi, of the functions of a species. An orbit's
+        correlations are C = Phi p Phi^T with p the pair fractions, so p = Phi^-1 C Phi^-T.
+        """
+        basis = {site: self._point_functions(n) for site, n in self.n_species.items()}
+        fractions = {site: np.array(a) / sum(a) for site, a in problem.amounts.items()}
+        order = list(problem.amounts)
+        found: dict[tuple[str, str, int], FloatArray] = {}
+        multiplicity: dict[tuple[str, str, int], dict[int, int]] = {}
+        for value, orbit in zip(vector, self._as_list, strict=True):
+            if orbit["order"] != 2:
+                continue
+            (s, f), (t, g) = sorted(
+                zip((self._letters[x] for x in orbit["sublattices"]), orbit["multicomponent_vector"], strict=True),
+                key=lambda side: order.index(side[0]),
+            )
+            name = s, t, round(2e3 * orbit["radius"])
+            number = orbit["orbit_index"]
+            if name not in found:
+                found[name] = np.zeros((self.n_species[s], self.n_species[t]))
+                multiplicity[name] = {}
+            if number not in multiplicity[name]:
+                multiplicity[name][number] = orbit["multiplicity"]
+                correlation = np.outer(basis[s] @ fractions[s], basis[t] @ fractions[t])
+                correlation[1:, 1:] = 0
+                found[name] += orbit["multiplicity"] * correlation
+            # Of elements with different functions on two like sites icet doubles the multiplicity, not the value.
+            found[name][f + 1, g + 1] += multiplicity[name][number] * value
+            if s == t and f != g:
+                found[name][g + 1, f + 1] += multiplicity[name][number] * value
+        parameters = []
+        inverse = {site: np.linalg.inv(functions) for site, functions in basis.items()}
+        for pair, *_ in problem.shells:
+            name = pair.first, pair.second, round(1e3 * pair.distance)
+            p = inverse[pair.first] @ found[name] @ inverse[pair.second].T / sum(multiplicity[name].values())
+            parameters.append(1 - p / np.outer(fractions[pair.first], fractions[pair.second]))
+        return parameters
+
+    def l1_system(self, problem: Problem) -> System:
+        """Return the kernel's arrays of the pair part of icet's L1."""
+        classes = self._pair_orbits(problem)
+        pairs = Problem(problem.supercell, problem.amounts, classes)
+        functions = np.cumsum([0, *(n - 1 for n in self.n_species.values())])
+        species = np.cumsum([0, *self.n_species.values()])
+        phi = np.zeros((functions[-1], species[-1]))
+        for s, n in enumerate(self.n_species.values()):
+            phi[functions[s] : functions[s + 1], species[s] : species[s + 1]] = self._point_functions(n)[1:]
+        mean = phi @ pairs.concentrations
+        target = np.zeros((len(classes), functions[-1], functions[-1]))
+        weight = np.zeros_like(target)
+        names = list(problem.amounts)
+        for c, pair in enumerate(classes):
+            first, second = (slice(functions[i], functions[i + 1]) for i in map(names.index, (pair.first, pair.second)))
+            target[c, first, second] = np.outer(mean[first], mean[second])
+            block = np.ones((first.stop - first.start, second.stop - second.start))
+            weight[c, first, second] = np.triu(block) if pair.first == pair.second else block
+        return pairs.with_functions(phi, functions, target=target, weight=weight, norm=1)
+
+    def _pair_orbits(self, problem: Problem) -> list[PairClass]:
+        """Return icet's pair orbits as pair classes of the supercell."""
+        from icet.core.local_orbit_list_generator import LocalOrbitListGenerator
+        from icet.core.structure import structure_to_arrays
+
+        atoms = self.atoms(problem, problem.sorted_occupation)
+        seen = np.flatnonzero(np.isin(problem.supercell.basis, self.basis))
+        number = np.full(len(problem.supercell), -1)
+        number[problem.sites] = np.arange(len(problem.sites))
+        number = number[seen]
+        orbits = LocalOrbitListGenerator(
+            self.space.orbit_list,
+            **structure_to_arrays(atoms),
+            fractional_position_tolerance=self.space.fractional_position_tolerance,
+        ).generate_full_orbit_list()
+        names = [problem.supercell.sublattices[i] for i in problem.sites]
+        order = list(problem.amounts)
+        classes: list[PairClass] = []
+        for n in range(len(orbits)):
+            orbit = orbits.get_orbit(n)
+            if orbit.order != 2:
+                continue
+            counts = np.zeros((len(problem.sites), len(problem.sites)), dtype=np.int64)
+            for cluster in orbit.clusters:
+                i, j = (int(number[site.index]) for site in cluster.lattice_sites)
+                counts[i, j] += 1
+                counts[j, i] += 1
+            first, second = sorted((names[i], names[j]), key=order.index)
+            classes.append(PairClass(first, second, len(classes) + 1, 2 * float(orbit.radius), counts))
+        return classes
+
+    def _needed_basis(self) -> list[int]:
+        mixed = [n for n, name in enumerate(self.parent.sublattices) if name in self.n_species]
+        alone = Parent(
+            self.parent.lattice, self.parent.positions[mixed], tuple(self.parent.sublattices[n] for n in mixed)
+        )
+        everything = list(range(len(self.parent.sublattices)))
+        return mixed if len(alone.symmetry[0]) == len(self.parent.symmetry[0]) else everything
+
+    @lru_cache(maxsize=64)  # noqa: B019 - a scorer is kept as long as its cache is wanted
+    def _point_functions(self, n: int) -> FloatArray:
+        """Return the constant and icet's n - 1 point functions (rows) of n species (columns)."""
+        return np.array(
+            [[1.0] * n, *([self.space.evaluate_cluster_function(n, f, y) for y in range(n)] for f in range(n - 1))]
+        )
+
+    @cached_property
+    def _letters(self) -> dict[str, str]:
+        """icet's letters of the mixed sublattices, which follow an order of its own, to our names."""
+        site_of = {symbol: site for site, symbols in self.symbols.items() for symbol in symbols}
+        return {
+            sublattice.symbol: site_of[sublattice.chemical_symbols[0]]
+            for sublattice in self.space.get_sublattices(self.space.primitive_structure).active_sublattices
+        }
+
+    @cached_property
+    def _as_list(self) -> list[dict[str, Any]]:
+        return self.space.as_list
+
+    @lru_cache(maxsize=256)  # noqa: B019 - a scorer is kept as long as its cache is wanted
+    def _random(self, concentrations: tuple[tuple[str, tuple[float, ...]], ...]) -> FloatArray:
+        return self.random_vector(dict(concentrations))
