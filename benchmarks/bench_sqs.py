@@ -313,12 +313,14 @@ def main() -> None:
                 outcome.free[name] = rivals.free(name, row, hard_limit_s)
         show(row, outcome)
     n = N_COMPOSITIONS // 10 if quick else N_COMPOSITIONS
+    cpu = time.process_time()
     seconds, enumerated, n_files = compositions(n)
+    cpu = time.process_time() - cpu
     per_10k = seconds * N_COMPOSITIONS / n
     verdict = "reached" if per_10k <= TEMPLATES_S and n_files == n else "SHORT"
     print(f"\ncached template: {n_files:,} compositions of 100 atoms verified by icet and written as POSCAR: {verdict}")
     print(f"  hemiec        {seconds:.1f} s, of which {enumerated:.1f} s to enumerate and balance them", end="")
-    print(f"; {per_10k:.1f} s for {N_COMPOSITIONS:,}, at most {TEMPLATES_S:g} s wanted")
+    print(f"; {per_10k:.1f} s for {N_COMPOSITIONS:,}, at most {TEMPLATES_S:g} s wanted (CPU time: {cpu:.1f} s)")
     print(json.dumps(summary(outcomes, long_s, per_10k, verdict)))
 
 

@@ -365,6 +365,11 @@ def test_well_shaped_falls_back_to_the_longest() -> None:
     assert well_shaped(shapes, 0.1) == shapes
 
 
+def test_shapes_beyond_the_table_are_computed_once() -> None:
+    """They take seconds from a hundred units on, and one structure asks for them several times."""
+    assert all(one is other for one, other in zip(cubic_shapes(67), cubic_shapes(67), strict=True))
+
+
 def test_a_flat_cell_is_refused() -> None:
     with pytest.raises(StructureError, match="no volume"):
         Supercell(PEROVSKITE, [[1, 0, 0], [0, 1, 0], [1, 1, 0]])
@@ -699,7 +704,7 @@ def test_a_spent_budget_returns_what_there_is(found: tuple[list[Problem], Found]
     problems, whole = found
     result = search(problems, quality="best", budget_s=1e-9, n_cores=n_cores)
     assert result.truncated
-    assert 1 <= result.n_runs < whole.n_runs
+    assert 1 <= result.n_runs <= n_cores  # one run in a cell of 1000 atoms takes a good part of a second
     assert result.patterns[0].error >= whole.patterns[0].error - 1e-9
     ample = search(problems, quality="fast", seed=7, budget_s=1e6)
     assert not ample.truncated and _digest(ample) == _digest(whole)

@@ -368,6 +368,32 @@ def test_icets_stored_scores_are_those_of_the_stored_structure(candidate: Candid
     assert doc.icet_objective == pytest.approx(q, abs=1e-6)
 
 
+@pytest.mark.parametrize("amounts", [(4, 4, 4, 4, 4), (8, 2, 4, 6)], ids=str)
+def test_icets_l1_is_that_of_the_real_elements_when_it_is_the_objective(amounts: tuple[int, ...]) -> None:
+    """L1 depends on the order of the elements: what was minimised must be what icet finds in the structure."""
+    from ase import Atoms
+    from icet import ClusterSpace
+    from icet.tools.structure_generation import _get_sqs_cluster_vector
+
+    elements = ("Sr", "Ba", "La", "Pr", "Nd")[: len(amounts)]
+    candidate = of({s: f"{n}/20" for s, n in zip(elements, amounts, strict=True)})
+    a = lattice_parameter(candidate)
+    species = {s: n / 20 for s, n in zip(elements, amounts, strict=True)}
+    primitive = Atoms("La", scaled_positions=[(0.5, 0.5, 0.5)], cell=[a] * 3, pbc=True)
+    space = ClusterSpace(primitive, [2.05 * a], [list(species)])
+    target = _get_sqs_cluster_vector(space, species)
+    values = {}
+    for objective in ("icet-l1", "warren-cowley"):
+        for seed in (0, 1):
+            doc = make_sqs(candidate, fast(max_atoms=100, shape="compact", objective=objective), seed=seed).members[0]
+            atoms = AseAtomsAdaptor.get_atoms(ideal(doc, only="A"), msonable=False)
+            values[objective, seed] = float(np.abs(space.get_cluster_vector(atoms) - target).sum())
+    assert values["icet-l1", 0] == pytest.approx(values["icet-l1", 1])  # the best, whatever the seed deals
+    assert values["icet-l1", 0] < min(values["warren-cowley", 0], values["warren-cowley", 1])
+    if amounts == (4, 4, 4, 4, 4):
+        assert values["icet-l1", 0] <= 0.618  # smol's best; the fast search has 0.601
+
+
 def test_an_ordered_compound_has_one_member() -> None:
     ensemble = make_sqs(of({"Sr": "1"}, {"Ti": "1"}), fast(max_atoms=20), n=3)
     (doc,) = ensemble.members

@@ -72,7 +72,7 @@ class CandidateMaker(Maker):
     def make(self, candidate: CandidateSpec) -> Flow:
         """Return the flow of one candidate; its jobs are named by their content."""
         about = {"candidate_id": candidate.candidate_id, "label": candidate.label, "plan_id": self.plan_id(candidate)}
-        sqs = SqsMaker(name="sqs", settings=self.sqs, seed=self.seed).make(candidate.to_mongo())
+        sqs = SqsMaker(name="sqs", settings=self.sqs.model_dump(), seed=self.seed).make(candidate.to_mongo())
         identify(
             sqs,
             "sqs",

@@ -24,20 +24,21 @@ class SqsMaker(Maker):
     name
         Job name.
     settings
-        Cell and search effort.
+        Cell and search effort: the keys of a campaign's ``sqs``, in plain types as jobs are stored.
     seed
         Seed of the choice among equal patterns and of the displacements.
     """
 
     name: str = "sqs"
-    settings: SqsSettings = field(default_factory=SqsSettings)
+    settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
 
     @job
     def make(self, candidate: dict[str, Any]) -> dict[str, Any]:
         """Return an SqsDoc for a CandidateSpec (as a dict)."""
         spec = CandidateSpec.model_validate(candidate)
-        ensemble = make_sqs(spec, self.settings, seed=self.seed, cache=load_settings().pattern_cache)
+        settings = SqsSettings.model_validate(self.settings)
+        ensemble = make_sqs(spec, settings, seed=self.seed, cache=load_settings().pattern_cache)
         return ensemble.members[0].to_mongo()
 
 
