@@ -574,7 +574,7 @@ def test_the_compact_cell_of_16_sites_stops_at_two_perfect_shells() -> None:
     [
         (10, (2,) * 5, "compact", "fast", 0.3578),
         (20, (4,) * 5, "compact", "fast", 0.1868),
-        (20, (4,) * 5, "free", "standard", 0.132583),
+        (20, (4,) * 5, "free", "standard", 0.142064),
         (12, (2,) * 6, "free", "standard", 0.3467),
         (15, (3,) * 5, "compact", "standard", 0.2170),
     ],

@@ -100,6 +100,8 @@ def rounded_amounts(
     best: tuple[float, int, dict[str, dict[str, int]]] | None = None
     for units in range(multiple, max_atoms // ATOMS_PER_FORMULA_UNIT + 1, multiple):
         amounts = {site: _round(species, units * SITE_MULTIPLICITY[site]) for site, species in sites.items()}
+        if any(n == 0 for species in amounts.values() for n in species.values()):
+            continue  # a species that was asked for may become rarer or more frequent, not vanish
         error = max(
             float(abs(Fraction(n, units * SITE_MULTIPLICITY[site]) - sites[site][s]))
             for site, species in amounts.items()
@@ -135,7 +137,12 @@ def cubic_shapes(n_units: int) -> tuple[Shape, ...]:
     table = _table()
     if n_units in table:
         return table[n_units]
-    return _keep(inequivalent_shapes(n_units, cubic_perovskite(), sublattice="A"), n_units)
+    return _keep(inequivalent_shapes(n_units, _cubic(), sublattice="A"), n_units)
+
+
+@lru_cache(maxsize=1)
+def _cubic() -> Parent:
+    return cubic_perovskite()
 
 
 def _keep(shapes: tuple[Shape, ...], n_units: int) -> tuple[Shape, ...]:

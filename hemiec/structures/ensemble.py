@@ -31,7 +31,9 @@ class Member:
     occupation: IntArray
 
 
-def choose_members(problems: Sequence[Problem], occupations: Sequence[IntArray], n: int, *, seed: int) -> list[Member]:
+def choose_members(
+    problems: Sequence[Problem], occupations: Sequence[IntArray], n: int, *, seed: int, dealt: bool = True
+) -> list[Member]:
     """Return ``n`` members that no symmetry of their cells maps onto each other, or fewer if there are no more.
 
     The first is the best pattern. Each further one is, among patterns not yet used (then among all) and ways to
@@ -48,17 +50,20 @@ def choose_members(problems: Sequence[Problem], occupations: Sequence[IntArray],
         How many.
     seed
         Of the deals.
+    dealt
+        Whether equally frequent species may take each other's roles; if not, patterns are used as they are.
     """
     generator = np.random.default_rng(seed)
     if n == 1:
-        return [Member(0, deal(problems[0], generator)[occupations[0]])]
+        return [Member(0, deal(problems[0], generator)[occupations[0]] if dealt else occupations[0])]
     errors = [problem.error(occupation) for problem, occupation in zip(problems, occupations, strict=True)]
-    good = [k for k, error in enumerate(errors) if error <= errors[0] * (1 + POOL_TOLERANCE) + 1e-9]
+    usable = _usable(problems, occupations)
+    good = [k for k in usable if errors[k] <= errors[0] * (1 + POOL_TOLERANCE) + 1e-9]
     members: list[Member] = []
     seen: set[tuple[bytes, bytes]] = set()
     total = np.zeros(0)
-    for group in (good, [k for k in range(len(errors)) if k not in good]):
-        pool = _deals(problems, occupations, group, n, generator)
+    for group in (good, [k for k in usable if k not in good]):
+        pool = _deals(problems, occupations, group, n, generator if dealt else None)
         fresh = set(group)
         while pool and len(members) < n:
             among = [m for m in pool if m[0].pattern in fresh] or pool
@@ -78,6 +83,21 @@ def choose_members(problems: Sequence[Problem], occupations: Sequence[IntArray],
     return members
 
 
+def _usable(problems: Sequence[Problem], occupations: Sequence[IntArray]) -> list[int]:
+    """Return the patterns that can be members together.
+
+    Different cells hold different crystals, unless a pattern repeats within its cell: it may then come back in
+    another one. Of those that repeat only the ones in the cell of the first are kept.
+    """
+    repeating = [k for k, occupation in enumerate(occupations) if problems[k].repeats(occupation)]
+    if not repeating:
+        return list(range(len(occupations)))
+    first = problems[repeating[0]].supercell.rows
+    return [
+        k for k in range(len(occupations)) if k not in repeating or np.array_equal(problems[k].supercell.rows, first)
+    ]
+
+
 def mean_error(problems: Mapping[int, Problem], members: Sequence[Member]) -> float:
     """Return the root mean square of the Warren-Cowley parameters averaged over members, unit 1."""
     if not members:
@@ -91,7 +111,7 @@ def _deals(
     occupations: Sequence[IntArray],
     group: Sequence[int],
     n: int,
-    generator: np.random.Generator,
+    generator: np.random.Generator | None,
 ) -> list[tuple[Member, FloatArray]]:
     """Return members to choose from with their Warren-Cowley parameters, shape=(n_terms,) each."""
     per_pattern = max(DEALS, -(-3 * n // max(1, len(group))))
@@ -99,7 +119,7 @@ def _deals(
     for k in group:
         names: set[bytes] = set()
         for _ in range(per_pattern):
-            occupation = deal(problems[k], generator)[occupations[k]]
+            occupation = deal(problems[k], generator)[occupations[k]] if generator else occupations[k]
             if occupation.tobytes() not in names:
                 names.add(occupation.tobytes())
                 found.append((Member(k, occupation), _flat(problems[k], occupation)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from pymatgen.core import Structure
 
 from hemiec.errors import InputError
+from hemiec.files import write_whole
 from hemiec.schemas.documents import SqsDoc, SqsEnsemble
 
 if TYPE_CHECKING:
@@ -71,12 +71,15 @@ def write(doc: SqsDoc, folder: Path, kinds: Sequence[str] = tuple(FORMATS)) -> l
     InputError
         If the folder cannot be written.
     """
+    for kind in kinds:
+        if kind not in FORMATS:
+            raise InputError(f"format {kind!r} is unknown; expected one of {', '.join(FORMATS)}.")
     paths = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for kind in kinds:
             path = folder / f"{stem(doc)}{FORMATS[kind]}"
-            _replace(path, as_text(doc, kind))
+            write_whole(path, as_text(doc, kind))
             paths.append(path)
     except OSError as error:
         raise InputError(
@@ -179,10 +182,3 @@ def _atoms(doc: SqsDoc) -> Atoms:
         "provenance": provenance(doc),
     }
     return atoms
-
-
-def _replace(path: Path, text: str) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as file:
-        file.write(text)
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)

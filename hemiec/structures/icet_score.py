@@ -141,7 +141,10 @@ class IcetScorer:
                 zip((self._letters[x] for x in orbit["sublattices"]), orbit["multicomponent_vector"], strict=True),
                 key=lambda side: order.index(side[0]),
             )
-            name = s, t, round(2e3 * orbit["radius"])
+            shell = _shell(problem, s, t, 2 * orbit["radius"])
+            if shell is None:
+                continue
+            name = s, t, shell
             number = orbit["orbit_index"]
             if name not in found:
                 found[name] = np.zeros((self.n_species[s], self.n_species[t]))
@@ -151,21 +154,29 @@ class IcetScorer:
                 correlation = np.outer(basis[s] @ fractions[s], basis[t] @ fractions[t])
                 correlation[1:, 1:] = 0
                 found[name] += orbit["multiplicity"] * correlation
-            # Of elements with different functions on two like sites icet doubles the multiplicity, not the value.
-            found[name][f + 1, g + 1] += multiplicity[name][number] * value
-            if s == t and f != g:
-                found[name][g + 1, f + 1] += multiplicity[name][number] * value
+            # Of elements with different functions on two like sites icet doubles the multiplicity, not the value. If
+            # the two ends of the pairs cannot be swapped it lists both orders, of which counts hold the mean.
+            mirrored = s == t and f != g
+            value *= multiplicity[name][number] * (0.5 if mirrored and number in self._directed else 1.0)
+            found[name][f + 1, g + 1] += value
+            if mirrored:
+                found[name][g + 1, f + 1] += value
         parameters = []
         inverse = {site: np.linalg.inv(functions) for site, functions in basis.items()}
         for pair, *_ in problem.shells:
-            name = pair.first, pair.second, round(1e3 * pair.distance)
+            name = pair.first, pair.second, pair.shell
             p = inverse[pair.first] @ found[name] @ inverse[pair.second].T / sum(multiplicity[name].values())
             parameters.append(1 - p / np.outer(fractions[pair.first], fractions[pair.second]))
         return parameters
 
     def l1_system(self, problem: Problem) -> System:
-        """Return the kernel's arrays of the pair part of icet's L1."""
-        classes = self._pair_orbits(problem)
+        """Return the kernel's arrays of the pair part of icet's L1.
+
+        Where the two ends of a pair cannot be swapped (X atoms sqrt(5/2) a apart, say) icet has an element for each
+        order of two functions; the kernel then takes both as equal to their mean, which bounds L1 from below.
+        """
+        orbits = self._pair_orbits(problem)
+        classes = list(orbits.values())
         pairs = Problem(problem.supercell, problem.amounts, classes)
         functions = np.cumsum([0, *(n - 1 for n in self.n_species.values())])
         species = np.cumsum([0, *self.n_species.values()])
@@ -176,15 +187,17 @@ class IcetScorer:
         target = np.zeros((len(classes), functions[-1], functions[-1]))
         weight = np.zeros_like(target)
         names = list(problem.amounts)
-        for c, pair in enumerate(classes):
+        for c, (orbit, pair) in enumerate(orbits.items()):
             first, second = (slice(functions[i], functions[i + 1]) for i in map(names.index, (pair.first, pair.second)))
             target[c, first, second] = np.outer(mean[first], mean[second])
             block = np.ones((first.stop - first.start, second.stop - second.start))
             weight[c, first, second] = np.triu(block) if pair.first == pair.second else block
+            if orbit in self._directed:
+                weight[c, first, second] += np.triu(block, 1)
         return pairs.with_functions(phi, functions, target=target, weight=weight, norm=1)
 
-    def _pair_orbits(self, problem: Problem) -> list[PairClass]:
-        """Return icet's pair orbits as pair classes of the supercell."""
+    def _pair_orbits(self, problem: Problem) -> dict[int, PairClass]:
+        """Return icet's pair orbits, by icet's number, as pair classes of the supercell."""
         from icet.core.local_orbit_list_generator import LocalOrbitListGenerator
         from icet.core.structure import structure_to_arrays
 
@@ -200,7 +213,7 @@ class IcetScorer:
         ).generate_full_orbit_list()
         names = [problem.supercell.sublattices[i] for i in problem.sites]
         order = list(problem.amounts)
-        classes: list[PairClass] = []
+        classes: dict[int, PairClass] = {}
         for n in range(len(orbits)):
             orbit = orbits.get_orbit(n)
             if orbit.order != 2:
@@ -211,7 +224,7 @@ class IcetScorer:
                 counts[i, j] += 1
                 counts[j, i] += 1
             first, second = sorted((names[i], names[j]), key=order.index)
-            classes.append(PairClass(first, second, len(classes) + 1, 2 * float(orbit.radius), counts))
+            classes[n] = PairClass(first, second, len(classes) + 1, 2 * float(orbit.radius), counts)
         return classes
 
     def _needed_basis(self) -> list[int]:
@@ -230,6 +243,15 @@ class IcetScorer:
         )
 
     @cached_property
+    def _directed(self) -> set[int]:
+        """icet's numbers of the orbits of pairs whose ends cannot be swapped though they are on one sublattice."""
+        seen: dict[int, set[tuple[int, ...]]] = {}
+        for orbit in self._as_list:
+            if orbit["order"] == 2 and len(set(orbit["sublattices"])) == 1:
+                seen.setdefault(orbit["orbit_index"], set()).add(tuple(orbit["multicomponent_vector"]))
+        return {n for n, vectors in seen.items() if any(f != g and (g, f) in vectors for f, g in vectors)}
+
+    @cached_property
     def _letters(self) -> dict[str, str]:
         """icet's letters of the mixed sublattices, which follow an order of its own, to our names."""
         site_of = {symbol: site for site, symbols in self.symbols.items() for symbol in symbols}
@@ -245,3 +267,11 @@ class IcetScorer:
     @lru_cache(maxsize=256)  # noqa: B019 - a scorer is kept as long as its cache is wanted
     def _random(self, concentrations: tuple[tuple[str, tuple[float, ...]], ...]) -> FloatArray:
         return self.random_vector(dict(concentrations))
+
+
+def _shell(problem: Problem, first: str, second: str, distance: float) -> int | None:
+    """Return the number of the problem's shell at a distance, or None if it does not count that far."""
+    for pair, *_ in problem.shells:
+        if (pair.first, pair.second) == (first, second) and abs(pair.distance - distance) < 1e-3 * distance:
+            return pair.shell
+    return None

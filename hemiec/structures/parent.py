@@ -208,12 +208,14 @@ class Supercell:
         """Site permutations of the supercell's symmetry, shape=(n_operations, n_sites); each row maps new to old."""
         rotations, translations = self.parent.symmetry
         found = [self._permutation(r, t) for r, t in zip(rotations, translations, strict=True) if self._keeps(r)]
-        moved = []
-        for point in self.points:
-            ends = self.point_index(self.points + point)
-            moved.append((ends[:, None] * self._n_basis + np.arange(self._n_basis)).ravel())
-        products = np.array(found)[:, np.array(moved)]
+        products = np.array(found)[:, self.translations]
         return products.reshape(-1, len(self))
+
+    @cached_property
+    def translations(self) -> IntArray:
+        """Site permutations of the parent's translations, shape=(n_units, n_sites); the first is the identity."""
+        ends = np.array([self.point_index(self.points + point) for point in self.points])
+        return (ends[:, :, None] * self._n_basis + np.arange(self._n_basis)).reshape(self.n_units, -1)
 
     @property
     def _n_basis(self) -> int:

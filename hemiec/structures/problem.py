@@ -100,9 +100,18 @@ class Problem:
     @cached_property
     def permutations(self) -> IntArray:
         """Symmetry of the supercell as permutations of the mixed sites, shape=(n_operations, n)."""
+        return self._of_mixed(self.supercell.permutations)
+
+    def repeats(self, occupation: IntArray) -> bool:
+        """Whether an occupation has a smaller period than the cell: it is then the pattern of a smaller cell."""
+        images = occupation[self._of_mixed(self.supercell.translations[1:])]
+        return bool(np.any(np.all(images == occupation, axis=1)))
+
+    def _of_mixed(self, permutations: IntArray) -> IntArray:
+        """Return permutations of all sites as permutations of the mixed ones."""
         position = np.full(len(self.supercell), -1)
         position[self.sites] = np.arange(len(self.sites))
-        return position[self.supercell.permutations[:, self.sites]]
+        return position[permutations[:, self.sites]]
 
     def species_range(self, sublattice: str) -> slice:
         """Return the species numbers of one sublattice."""

@@ -192,9 +192,12 @@ def make_sqs(
     # A single member is the best pattern: the others need not be looked at.
     patterns = found.patterns[:1] if n == 1 else found.patterns
     problems = [problem(pattern.rows, real) for pattern in patterns]
-    renaming = _abstract_to_real(plan)
+    renaming = _abstract_to_real(plan, key)
     occupations = [renaming[pattern.occupation] for pattern in patterns]
-    members = choose_members(problems, occupations, n, seed=seed)
+    # icet's L1 depends on which species is which: its patterns are used as they were found, in that order.
+    by_order = settings.objective == "warren-cowley"
+    members = choose_members(problems, occupations, n, seed=seed, dealt=by_order)
+    members.sort(key=lambda m: round(problems[m.pattern].error(m.occupation), 9) if by_order else m.pattern)
     documents = [
         _document(
             candidate,
@@ -217,11 +220,15 @@ def make_sqs(
 def template_key(candidate: CandidateSpec, plan: CellPlan, settings: SqsSettings) -> TemplateKey:
     """Return which patterns serve a candidate: only amounts, cell and effort count, not the elements."""
     shapes = _allowed(candidate, plan.n_units, settings)
+    by_order = settings.objective == "warren-cowley"
     # Alone, A and B are the same simple cubic sublattice.
     name = {"B": "A"} if list(plan.mixed) == ["B"] else {}
     return TemplateKey(
         amounts=tuple(
-            (name.get(site, site), tuple(sorted(species.values(), reverse=True)))
+            (
+                name.get(site, site),
+                tuple(sorted(species.values(), reverse=True) if by_order else species.values()),
+            )
             for site, species in plan.mixed.items()
         ),
         n_units=plan.n_units,
@@ -344,7 +351,8 @@ def _judge(decorated: _Decorated, a: float, plan: CellPlan) -> tuple[list[ShellP
                         alpha=float(alpha[i, j]),
                     )
                 )
-    return parameters, score.l1, score.objective
+    # Q subtracts a radius, which scales with the cell: L = L1 - Q in the cell of UNIT.
+    return parameters, score.l1, score.l1 - (score.l1 - score.objective) * a / UNIT
 
 
 def _sublattices(
@@ -375,12 +383,14 @@ def _check_amounts(candidate: CandidateSpec, plan: CellPlan, cell: Supercell, sp
             raise StructureError(f"{candidate.formula}: site {site} holds {found}, expected {expected}.")
 
 
-def _abstract_to_real(plan: CellPlan) -> IntArray:
-    """Return the species number, by atomic number, of each abstract species, by falling amount."""
+def _abstract_to_real(plan: CellPlan, key: TemplateKey) -> IntArray:
+    """Return the species number, by atomic number, of each abstract species of a key."""
     renaming: list[int] = []
-    for species in plan.mixed.values():
+    for species, (_, abstract) in zip(plan.mixed.values(), key.amounts, strict=True):
         amounts = np.array(list(species.values()))
-        renaming += (len(renaming) + np.argsort(-amounts, kind="stable")).tolist()
+        same_order = abstract == tuple(amounts)
+        order = np.arange(len(amounts)) if same_order else np.argsort(-amounts, kind="stable")
+        renaming += (len(renaming) + order).tolist()
     return np.array(renaming)
 
 

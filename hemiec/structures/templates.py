@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from hemiec.files import write_whole
 from hemiec.structures.cells import Rows, Shape, cubic_shapes, inequivalent_shapes, most_compact, well_shaped
 from hemiec.structures.icet_score import IcetScorer
 from hemiec.structures.parent import IntArray, Parent, Supercell, cubic_perovskite
@@ -25,7 +25,7 @@ from hemiec.structures.tilts import TILTS, commensurate
 logger = logging.getLogger(__name__)
 
 #: Raise it when the engine's answers change: cached patterns of older versions are then not used.
-ENGINE_VERSION = 2
+ENGINE_VERSION = 3
 #: Lattice parameter of the cells that are searched and scored, in angstrom; correlations do not depend on it.
 UNIT = 4.0
 #: icet's cutoffs in units of a: pairs to just past the fourth shell of the parent, triplets just past the second.
@@ -39,7 +39,8 @@ class TemplateKey:
     Parameters
     ----------
     amounts
-        Mixed sublattice and the number of sites of each abstract species, falling.
+        Mixed sublattice and the number of sites of each abstract species: falling, or for icet's L1, which depends
+        on the order of species, by atomic number.
     n_units
         Formula units.
     shape
@@ -108,7 +109,7 @@ def templates(key: TemplateKey, *, cache: Path | None, budget_s: float | None = 
     shipped = _shipped().get(replace(key, quality="best").name)
     if shipped is not None:
         return _parse(shipped, "shipped")
-    if cache is not None and (stored := _read(cache / f"{key.name}.json")) is not None:
+    if cache is not None and (stored := _read(cache / f"{key.name}.json", key)) is not None:
         return stored
     found = find_templates(key, budget_s=budget_s, n_cores=n_cores)
     if cache is not None and not found.truncated:
@@ -207,9 +208,14 @@ def as_stored(key: TemplateKey, found: Templates) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> Templates | None:
+def _read(path: Path, key: TemplateKey) -> Templates | None:
     try:
-        return _parsed(path, path.stat().st_mtime_ns)
+        found = _parsed(path, path.stat().st_mtime_ns)
+        amounts = [n for _, species in key.amounts for n in species]
+        expected = np.repeat(np.arange(len(amounts)), amounts)
+        if not found.patterns or any(not np.array_equal(np.sort(p.occupation), expected) for p in found.patterns):
+            raise ValueError("its patterns are not those of its key")
+        return found
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -226,8 +232,6 @@ def _write(path: Path, key: TemplateKey, found: Templates) -> None:
     """Write in one step; a cache that cannot be written costs time, not the result."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as file:
-            json.dump(as_stored(key, found), file)
-        Path(file.name).replace(path)
+        write_whole(path, json.dumps(as_stored(key, found)))
     except OSError as error:
         logger.warning("%s: cannot be written (%s); the patterns will be searched again.", path, error)

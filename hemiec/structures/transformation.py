@@ -11,7 +11,7 @@ import numpy as np
 from pymatgen.core import DummySpecies, Lattice, Structure
 from pymatgen.transformations.transformation_abc import AbstractTransformation
 
-from hemiec.errors import InputError
+from hemiec.errors import InputError, did_you_mean
 from hemiec.structures.cells import inequivalent_shapes, well_shaped
 from hemiec.structures.ensemble import choose_members
 from hemiec.structures.icet_score import IcetScorer
@@ -77,7 +77,10 @@ class SqsTransformation(AbstractTransformation):
         seed: int = 0,
     ) -> None:
         self.scaling = scaling
-        self.cluster_size_and_shell = cluster_size_and_shell
+        # JSON turns the keys into text.
+        self.cluster_size_and_shell = (
+            {int(k): n for k, n in cluster_size_and_shell.items()} if cluster_size_and_shell else None
+        )
         self.search_time = search_time
         self.directory = directory
         self.instances = instances
@@ -113,6 +116,8 @@ class SqsTransformation(AbstractTransformation):
             asked for.
         """
         wanted = self._number(return_ranked_list)
+        if self.quality not in QUALITIES:
+            raise InputError(f"sqs quality {self.quality!r} is unknown; {did_you_mean(self.quality, QUALITIES)}")
         disordered = _Disordered(structure)
         shapes = self._shapes(disordered)
         amounts = disordered.amounts(len(Supercell(disordered.parent, shapes[0]).points))
@@ -130,7 +135,7 @@ class SqsTransformation(AbstractTransformation):
         cells = [problems[p.shape] for p in found.patterns]
         members = choose_members(cells, [p.occupation for p in found.patterns], wanted, seed=self.seed)
         scorer = IcetScorer(
-            disordered.parent, {s: len(n) for s, n in amounts.items()}, self._cutoffs(disordered, amounts)
+            disordered.parent, {s: len(n) for s, n in amounts.items()}, self._cutoffs(disordered, amounts, problems[0])
         )
         ranked = []
         for member in members:
@@ -162,11 +167,11 @@ class SqsTransformation(AbstractTransformation):
         return self.instances if return_ranked_list is True else int(return_ranked_list)
 
     def _shapes(self, disordered: _Disordered) -> list[Any]:
-        if isinstance(self.scaling, int):
+        if isinstance(self.scaling, int | np.integer):
             if self.scaling < 1:
                 raise InputError(f"scaling {self.scaling}: expected a positive number of cells.")
             sublattice = next(iter(disordered.fractions))
-            shapes = inequivalent_shapes(self.scaling, disordered.parent, sublattice=sublattice)
+            shapes = inequivalent_shapes(int(self.scaling), disordered.parent, sublattice=sublattice)
             best = max(shape.shortest for shape in shapes)
             allowed = well_shaped(shapes, SHAPE_TOLERANCE * best)
             return [shape.rows for shape in allowed[: QUALITIES[self.quality].n_shapes]]
@@ -174,11 +179,13 @@ class SqsTransformation(AbstractTransformation):
             raise InputError(f"scaling {self.scaling}: expected a number of cells or three repetitions.")
         return [np.diag(list(self.scaling))]
 
-    def _cutoffs(self, disordered: _Disordered, amounts: dict[str, tuple[int, ...]]) -> list[float]:
+    def _cutoffs(self, disordered: _Disordered, amounts: dict[str, tuple[int, ...]], problem: Problem) -> list[float]:
         clusters = self.cluster_size_and_shell or {2: N_SHELLS}
-        return [
+        # icet must see every pair that is counted, also between sublattices.
+        pairs = 1.001 * max(pair.distance for pair in problem.classes)
+        return [pairs] + [
             1.001 * max(disordered.parent.neighbours(site, site, clusters.get(size, 1))[-1][0] for site in amounts)
-            for size in range(2, max(clusters) + 1)
+            for size in range(3, max(clusters) + 1)
         ]
 
     def _reduced(self, structure: Structure) -> Structure:
