@@ -42,6 +42,7 @@ def query(expression: str, as_json: bool) -> None:
       hemiec query 'band_gap < 1.0 and has(Co)'
       hemiec query 'migration_barrier.max < 0.8 and not has(Bi)' --json
     """
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
@@ -53,7 +54,7 @@ def query(expression: str, as_json: bool) -> None:
     if as_json:
         print_json([_brief(doc) for doc in found])
         return
-    table = Table(title=f"{len(found)} candidates", caption="energies in eV and eV/atom")
+    table = Table(title=f"{len(found)} candidates", caption="energies in eV and eV/atom", box=SIMPLE)
     for header in ("candidate", "formula", *PROPERTIES):
         table.add_column(header.replace("_", " "), justify="right" if header in PROPERTIES else "left")
     for doc in found:
@@ -70,7 +71,7 @@ def show(candidate_id: str, as_json: bool) -> None:
 
     \b
     Example:
-      hemiec show hm-88ac59853c14
+      hemiec show hm-e0de7f182d2cabdf
     """
     from rich.console import Console
     from rich.table import Table

@@ -120,12 +120,19 @@ _COLUMNS = {
 
 
 def _print_table(name: str, shown: list[CandidateSpec], counts: Counts) -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     caption = "valences in e, delta per formula unit, entropy in R per formula unit"
     more = f", the first {len(shown):,}" if len(shown) < counts.kept else ""
-    table = Table(title=f"{name}: {counts.kept:,} candidates{more}", caption=caption)
+    table = Table(
+        title=f"{name}: {counts.kept:,} candidates{more}",
+        caption=caption,
+        box=SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     columns = [c for c in _COLUMNS if c != "oxygen_deficiency" or any(spec.oxygen_deficiency for spec in shown)]
     for column in columns:
         text = column in ("candidate_id", "label")
