@@ -310,7 +310,7 @@ def _document(
         tilt=None if settings.tilt == "none" else settings.tilt,
         sublattices=_sublattices(candidate, plan, parameters),
         rounding=plan.rounding,
-        net_charge=round(net_charge(candidate, plan), 9),
+        net_charge=round(net_charge(candidate, plan), 9) + 0.0,  # no -0
         warren_cowley_rms=_rms(parameters),
         icet_l1=l1,
         icet_objective=objective,
