@@ -474,7 +474,9 @@ def test_this_process_agrees_too(in_fresh_processes: list[dict[str, list[str]]],
     assert hashlib.sha256(text.encode()).hexdigest() == in_fresh_processes[0][f"{five.label} 3"][0]
 
 
-def test_a_spent_budget_gives_a_valid_structure_that_is_not_cached(five: CandidateSpec, tmp_path: Path) -> None:
+def test_a_spent_budget_gives_a_valid_structure_that_is_not_cached(
+    five: CandidateSpec, no_shipped: None, tmp_path: Path
+) -> None:
     settings = SqsSettings(max_atoms=100, quality="best")
     ensemble = make_sqs(five, settings, budget_s=1e-6, cache=tmp_path / "patterns", n=2)
     doc = ensemble.members[0]
@@ -497,7 +499,9 @@ def without_origin(ensemble: SqsEnsemble) -> Any:
 
 @pytest.fixture(scope="module")
 def uncached(five: CandidateSpec) -> SqsEnsemble:
-    return make_sqs(five, fast(max_atoms=25 * 3), n=2, seed=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(templates_module, "_shipped", dict)
+        return make_sqs(five, fast(max_atoms=25 * 3), n=2, seed=1)
 
 
 @pytest.fixture

@@ -318,7 +318,7 @@ def test_the_job_of_a_candidate(data_dir: Any, candidate: Any) -> None:
     from hemiec.structures.sqs import make_sqs
     from hemiec.workflows.sqs import SqsMaker
 
-    spec = candidate({"La": "1/2", "Sr": "1/2"}, {"Co": 1})
+    spec = candidate({"La": "2/3", "Sr": "1/3"}, {"Co": 1})
     settings = SqsSettings(max_atoms=30, quality="fast")
     doc = SqsDoc.model_validate(run(SqsMaker(settings=settings, seed=5).make(spec.model_dump())))
     (expected,) = make_sqs(spec, settings, seed=5).members
