@@ -178,9 +178,8 @@ def write_table() -> str:
     return json.dumps({"about": about, "shapes": table}, separators=(",", ":")) + "\n"
 
 
-@lru_cache(maxsize=64)
 def compact_supercell(n_units: int) -> Rows:
-    """Return the most compact supercell of ``n_units`` primitive cubic cells: the longest shortest vector.
+    """Return the cubic perovskite's cell of ``n_units`` formula units with the most distant periodic images.
 
     Returns
     -------

@@ -18,7 +18,7 @@ from hemiec.errors import CampaignError, EngineError
 from hemiec.schemas.campaign import CampaignSpec
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.schemas.validation import read_yaml, validate
-from hemiec.structures.sqs import plan_cell
+from hemiec.structures.plan import plan_cell
 from hemiec.thermo.references import ReferencePhase, required_phases
 from hemiec.workflows.candidate import CandidateMaker
 from hemiec.workflows.references import ReferenceMaker
