@@ -254,7 +254,7 @@ def test_report_works_in_a_browser_without_network(doc: LeaderboardDoc, tmp_path
     page.write_text(content, encoding="utf-8")
     command = [
         CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND",
-        f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--window-size=1300,9000",
+        f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=60000", "--window-size=1300,9000",
         "--dump-dom", page.as_uri(),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
