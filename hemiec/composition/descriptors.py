@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hemiec.composition.elements import COORDINATION, interpolate_radius, shannon_radius
-from hemiec.composition.fractions import VACANCY
+from hemiec.composition.elements import interpolate_radius
 from hemiec.composition.sublattice import Sublattice
 
 Floats = NDArray[np.float64]
@@ -126,21 +124,6 @@ def _moments(first: Floats, second: Floats, ions: Floats) -> tuple[Floats, Float
     variance = square - mean * mean
     variance[variance < _VARIANCE_NOISE * square] = 0.0
     return mean, variance
-
-
-def mean_radius(site: str, species: Mapping[str, Fraction], oxidation_states: Mapping[str, Fraction]) -> float | None:
-    """Return the mean ionic radius over the ions of one sublattice in angstrom, or None if one is not tabulated."""
-    total = 0.0
-    ions = 0.0
-    for symbol, fraction in species.items():
-        if symbol == VACANCY:
-            continue
-        radius = shannon_radius(symbol, float(oxidation_states[symbol]), COORDINATION[site])
-        if radius is None:
-            return None
-        total += float(fraction) * radius
-        ions += float(fraction)
-    return total / ions
 
 
 def tolerance_factor(radius_A: Floats, radius_B: Floats, radius_X: Floats) -> Floats:

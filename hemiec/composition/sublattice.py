@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,8 +174,3 @@ def _weighted(weights: Floats, values: Floats) -> Floats:
     known = np.nan_to_num(values)
     unknown = (weights * np.isnan(values)).sum(axis=1) > 0
     return np.where(unknown, np.nan, weights @ known)
-
-
-def lcm_denominator(*tables: Sublattice, extra: Fraction = Fraction(1)) -> int:
-    """Return the common denominator of the charges of several sublattices, in 1/e."""
-    return math.lcm(extra.denominator, *(table.denominator for table in tables))

@@ -6,7 +6,6 @@ of the search that proposed it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hemiec.errors import StructureError
 from hemiec.structures.kernel import System
 from hemiec.structures.parent import FloatArray, IntArray, Parent
 from hemiec.structures.problem import PairClass, Problem, root_mean_square
@@ -22,12 +22,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from icet import ClusterSpace
 
-#: Element that stands for the n-th species of all mixed sublattices together; spectators are helium.
-_PLACEHOLDERS = re.findall(
-    "[A-Z][a-z]?",
-    "Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo "
-    "Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu",
-)
+#: Largest difference between icet's and our Warren-Cowley error, unit 1.
+AGREEMENT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -66,10 +62,13 @@ class IcetScorer:
     """
 
     def __init__(self, parent: Parent, n_species: Mapping[str, int], cutoffs: Sequence[float]) -> None:
+        from ase.data import chemical_symbols
+
         self.n_species = dict(n_species)
         self.cutoffs = list(cutoffs)
         self.parent = parent
-        names = iter(_PLACEHOLDERS)
+        # By atomic number from lithium on; helium stands on sites that are not mixed.
+        names = iter(chemical_symbols[3:])
         self.symbols = {site: [next(names) for _ in range(n)] for site, n in self.n_species.items()}
         #: Basis sites that icet sees: all, unless the others do not lower the symmetry.
         self.basis = self._needed_basis()
@@ -114,14 +113,25 @@ class IcetScorer:
         return np.array(vector)
 
     def score(self, problem: Problem, occupation: IntArray) -> IcetScore:
-        """Return icet's L1 and Q of a decorated cell, and the Warren-Cowley error that follows from its counts."""
+        """Return icet's L1 and Q of a decorated cell, and the Warren-Cowley error that follows from its counts.
+
+        Raises
+        ------
+        StructureError
+            If icet's error disagrees with ours.
+        """
         from mchammer.calculators import compare_cluster_vectors
 
         vector = self.space.get_cluster_vector(self.atoms(problem, occupation))
         random = self._random(tuple((s, tuple(n / sum(a) for n in a)) for s, a in problem.amounts.items()))
         objective = compare_cluster_vectors(vector, random, as_list=self._as_list, optimality_weight=1.0)
-        order = root_mean_square(self.warren_cowley(problem, vector))
-        return IcetScore(float(np.abs(vector - random).sum()), float(objective), order)
+        error = root_mean_square(self.warren_cowley(problem, vector))
+        if abs(error - problem.error(occupation)) > AGREEMENT:
+            raise StructureError(
+                f"icet counts a Warren-Cowley error of {error:.6f}, hemiec {problem.error(occupation):.6f}.",
+                mend="report this with the command that you ran",
+            )
+        return IcetScore(float(np.abs(vector - random).sum()), float(objective), error)
 
     def warren_cowley(self, problem: Problem, vector: FloatArray) -> list[FloatArray]:
         """Return the Warren-Cowley parameters of the problem's shells from icet's cluster vector.

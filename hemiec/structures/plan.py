@@ -27,7 +27,8 @@ _FALLBACK_RADIUS = {"A": 1.40, "B": 0.62, "X": 1.40}
 def lattice_parameter(candidate: CandidateSpec) -> float:
     """Return a starting cubic lattice parameter in angstrom from mean Shannon radii.
 
-    The mean of the two contact distances, 2 (r_B + r_X) and sqrt(2) (r_A + r_X); relaxation does the rest.
+    The mean of the two contact distances, 2 (r_B + r_X) and sqrt(2) (r_A + r_X); relaxation does the rest. Where a
+    radius is not tabulated a typical one is taken: of O2-, Ti4+ and a large A cation.
     """
     r = {site: getattr(candidate, f"radius_mean_{site}") or radius for site, radius in _FALLBACK_RADIUS.items()}
     return float(0.5 * (2 * (r["B"] + r["X"]) + np.sqrt(2) * (r["A"] + r["X"])))
