@@ -9,8 +9,8 @@ from ase.calculators.emt import EMT
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from hemiec.engines.anneal import anneal
-from hemiec.engines.protocol import AnnealSettings
+from hemiec.engines.mlip.anneal import anneal
+from hemiec.engines.mlip.protocol import AnnealSettings
 from hemiec.errors import NotConvergedError
 from hemiec.transport.minimum_mode import follow_minimum_mode
 from hemiec.workflows.jobs import BasinMaker
@@ -28,9 +28,9 @@ def test_anneal_is_seeded_moves_atoms_and_keeps_the_cell() -> None:
     assert 0.005 < moved.max() < 1.0
 
 
-def _relaxation(energy: float, force: float = 0.01) -> dict[str, object]:
+def _relaxation(energy: float, *, converged: bool = True) -> dict[str, object]:
     structure = Structure(Lattice.cubic(4), ["Sr"], [[0, 0, 0]])
-    return {"structure": structure, "energy_per_atom": energy, "forces": [[force, 0, 0]]}
+    return {"structure": structure, "energy_per_atom": energy, "max_force": 0.01, "converged": converged}
 
 
 def test_the_lowest_basin_is_kept_and_all_energies_recorded() -> None:
@@ -41,10 +41,9 @@ def test_the_lowest_basin_is_kept_and_all_energies_recorded() -> None:
     assert make(BasinMaker(), {"relax": _relaxation(-1.3), "relax-annealed": _relaxation(-1.2)})["step"] == "relax"
 
 
-@pytest.mark.parametrize("force", [0.2, float("nan")])
-def test_a_cell_that_did_not_relax_is_no_basin(force: float) -> None:
+def test_a_cell_that_did_not_relax_is_no_basin() -> None:
     with pytest.raises(NotConvergedError, match="cell relaxation"):
-        BasinMaker().make.original(BasinMaker(), {"relax": _relaxation(-1.0, force)})
+        BasinMaker().make.original(BasinMaker(), {"relax": _relaxation(-1.0, converged=False)})
 
 
 def test_minimum_mode_finds_a_quadratic_saddle_and_its_mode() -> None:

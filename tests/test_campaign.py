@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 
 from hemiec.composition.candidate import make_candidate
 from hemiec.errors import CampaignError, CompositionError, InputError
-from hemiec.workflows.campaign import Campaign, jobs_of, load_campaign
+from hemiec.workflows.campaign import Campaign, Climb, campaign_of, jobs_of, load_campaign
 from hemiec.workflows.candidate import CandidateMaker
 
 FLOWS = sorted((Path(__file__).parents[1] / "flows").glob("*.yaml"))
@@ -67,6 +68,9 @@ BAD: dict[str, tuple[dict[str, Any] | str, list[str]]] = {
     "unknown protocol": ({"protocols": {"gap": "gpaw-fst"}}, ["protocols.gap", "did you mean 'gpaw-fast'"]),
     "unknown relaxation": ({"protocols": {"relax": "mlip-chgnt"}}, ["protocols.relax", "did you mean 'mlip-chgnet'"]),
     "wrong engine for gaps": ({"protocols": {"gap": "mlip-chgnet"}}, ["protocols.gap", "gpaw-fast"]),
+    "a gap's protocol to confirm": (
+        {"protocols": {"confirm": "gpaw-fast"}}, ["protocols.confirm", "gpaw-fast is for gaps", "gpaw-standard"],
+    ),
     "wrong engine for barriers": ({"protocols": {"barrier": "gpaw-fast"}}, ["protocols.barrier", "mlip-chgnet"]),
     "no relax protocol": ({"protocols": {"relax": None}}, ["protocols.relax", "string"]),
     "empty protocol name": ({"protocols": {"gap": ""}}, ["protocols.gap", "unknown protocol ''"]),
@@ -112,7 +116,7 @@ BAD: dict[str, tuple[dict[str, Any] | str, list[str]]] = {
     "mobile cation": ({"hops": {"mobile": "Sr"}}, ["hops.mobile", "'Sr'", "X site", "use one of O"]),
     "open 4f shell": (
         {"space": [{"A": {"Pr": 1}, "B": {"Co": 1}}], "protocols": {"gap": "gpaw-fast"}},
-        ["PrCoO3", "gpaw-fast does not treat Pr", "gap: null"],
+        ["PrCoO3", "gpaw-fast does not treat Pr", "name no DFT protocol for it (null)"],
     ),
     "unknown species with states": ({"oxidation_states": {"Tx": 3}}, ["oxidation_states", "'Tx'"]),
     "no states": ({"oxidation_states": {"Ti": []}}, ["oxidation_states", "Ti", "empty list"]),
@@ -182,13 +186,13 @@ def kinds(campaign: Campaign) -> dict[tuple[str, str], str]:
 
 def test_the_jobs_of_a_candidate(tmp_path: Path) -> None:
     campaign = load(tmp_path, hops={"n": 2})
-    assert [step for _, step in kinds(campaign)] == [
-        "sqs", "relax", "anneal", "relax-annealed", "basin", "gap",
+    assert {step for _, step in kinds(campaign)} == {
+        "sqs", "relax", "anneal", "relax-annealed", "basin", "gap-unpolarised", "gap",
         "walk", "vacancy-1", "vacancy-2", "vacancy-3", "hop-1", "hop-2",
-    ]  # fmt: skip
+    }  # fmt: skip
     assert {p.phase_id.split("-")[0] for p in campaign.phases} == {"Sr", "Ti", "O2", "SrO", "TiO2"}
     assert len(campaign.reference_flows) == 5
-    assert len(set(campaign.job_uuids)) == len(campaign.job_uuids) == 12 + 5
+    assert len(set(campaign.job_uuids)) == len(campaign.job_uuids) == 13 + 5
 
 
 def test_jobs_wait_for_the_jobs_they_read(tmp_path: Path) -> None:
@@ -198,7 +202,8 @@ def test_jobs_wait_for_the_jobs_they_read(tmp_path: Path) -> None:
     parents = {step[job.uuid]: {step[p] for p in parents} for job, parents in flow.iterflow()}
     assert parents == {
         "sqs": set(), "relax": {"sqs"}, "anneal": {"relax"}, "relax-annealed": {"anneal"},
-        "basin": {"relax", "relax-annealed"}, "gap": {"basin", "sqs"}, "walk": {"basin", "sqs"},
+        "basin": {"relax", "relax-annealed"}, "walk": {"basin", "sqs"},
+        "gap-unpolarised": {"basin", "sqs"}, "gap": {"gap-unpolarised"},
         "vacancy-1": {"walk"}, "vacancy-2": {"walk"}, "vacancy-3": {"walk"},
         "hop-1": {"walk", "vacancy-1", "vacancy-2"}, "hop-2": {"walk", "vacancy-2", "vacancy-3"},
     }  # fmt: skip
@@ -231,6 +236,7 @@ def test_uuids_are_the_same_in_every_process(tmp_path: Path) -> None:
 
 
 CELL = {"sqs", "relax", "anneal", "basin"}
+GAP = {"gap-start", "gap"}
 
 
 @pytest.mark.parametrize(
@@ -239,10 +245,10 @@ CELL = {"sqs", "relax", "anneal", "basin"}
         ({"name": "other", "description": "prose is not physics"}, "all"),
         ({"protocols": {"gap": "gpaw-standard"}}, "all but gap"),
         ({"protocols": {"gap": None}}, "all"),
-        ({"protocols": {"barrier": "mlip-7net-0"}}, CELL | {"gap", "walk"}),
+        ({"protocols": {"barrier": "mlip-7net-0"}}, CELL | GAP | {"walk"}),
         ({"protocols": {"barrier": None}}, "all"),
         ({"protocols": {"relax": "mlip-7net-0"}}, {"sqs"}),
-        ({"hops": {"n": 5}}, CELL | {"gap"}),
+        ({"hops": {"n": 5}}, CELL | GAP),
         ({"sqs": {"max_atoms": 40}}, set()),
         ({"sqs": {"quality": "fast"}}, set()),
         ({"seed": 1}, set()),
@@ -254,12 +260,72 @@ def test_uuids_change_with_what_decides_the_result_and_with_nothing_else(
     tmp_path: Path, changes: dict[str, Any], same: set[str] | str
 ) -> None:
     before, after = kinds(load(tmp_path)), kinds(load(tmp_path, **changes))
-    expected = {k for k, _ in after} - ({"gap"} if same == "all but gap" else set()) if isinstance(same, str) else same
+    expected = {k for k, _ in after} - (GAP if same == "all but gap" else set()) if isinstance(same, str) else same
     kept = {k for (k, step), uuid in after.items() if before.get((k, step)) == uuid}
     changed = {k for (k, step), uuid in after.items() if before.get((k, step)) != uuid}
     assert kept == expected
     assert not kept & changed
     assert not set(before.values()) & {uuid for key, uuid in after.items() if before.get(key) != uuid}
+
+
+LADDER = [
+    {"tier": "descriptors", "promote": {"top": 1, "by": "bartel_tau"}},
+    {"tier": "relax", "promote": {"top": 1, "by": "formation_energy_per_atom"}},
+    {"tier": "barrier", "promote": {"top": 1, "by": "migration_barrier"}},
+    {"tier": "gap", "promote": {"top": 1, "by": "band_gap"}},
+    {"tier": "confirm"},
+]
+
+
+def on(campaign: Campaign, tier: Any) -> Campaign:
+    """Return the campaign with its first candidate in a tier."""
+    return replace(campaign, climb=Climb(reached={campaign.candidates[0].candidate_id: tier}))
+
+
+def test_a_tier_adds_jobs_and_keeps_those_of_the_tiers_below(tmp_path: Path) -> None:
+    protocols = {"gap": "gpaw-fast", "confirm": "gpaw-standard"}
+    plain = load(tmp_path, protocols=protocols)
+    laddered = load(tmp_path, protocols=protocols, ladder=LADDER)
+    assert laddered.job_uuids == on(laddered, "descriptors").job_uuids == []
+    below: set[str] = set()
+    for tier in ("relax", "barrier", "gap", "confirm"):
+        here = on(laddered, tier)
+        uuids = set(here.job_uuids)
+        assert below < uuids
+        flows = here.candidate_flows
+        added = {job.metadata["hemiec"]["tier"] for f in flows for job in jobs_of(f) if job.uuid in uuids - below}
+        assert added == {tier}
+        below = uuids
+    assert below == set(plain.job_uuids)
+
+
+def test_a_tier_that_the_ladder_leaves_out_is_not_computed(tmp_path: Path) -> None:
+    campaign = load(tmp_path, protocols={"gap": "gpaw-fast"}, ladder=[LADDER[0], {"tier": "gap"}])
+    assert campaign.tiers_of(campaign.candidates[0].candidate_id) == ()
+    assert {kind for kind, _ in kinds(on(campaign, "gap"))} == CELL | GAP
+
+
+def test_a_campaign_comes_back_from_its_document_as_far_as_it_had_come(tmp_path: Path) -> None:
+    campaign = on(load(tmp_path, ladder=[*LADDER[:1], {"tier": "relax"}]), "relax")
+    stored = json.loads(json.dumps(campaign.document()))
+    again = campaign_of(stored)
+    assert again.job_uuids == campaign.job_uuids
+    assert again.document() == stored
+    # Another plan has to start again; a campaign without a ladder computes everything.
+    other = load(tmp_path, ladder=[*LADDER[:1], {"tier": "relax"}], seed=1).continuing(stored)
+    assert other.climb == Climb()
+    assert load(tmp_path).continuing(stored).document()["candidates"][0]["tier"] is None
+
+
+def test_a_protocol_file_stands_beside_the_campaign_and_goes_with_it(tmp_path: Path) -> None:
+    (tmp_path / "denser.yaml").write_text(yaml.safe_dump({"name": "denser", "parent": "gpaw-fast", "cutoff_eV": 450}))
+    campaign = load(tmp_path, protocols={"gap": "denser.yaml"})
+    assert campaign.document()["spec"]["protocols"]["gap"] == {
+        "name": "denser", "parent": "gpaw-fast", "cutoff_eV": 450,
+    }  # fmt: skip
+    assert campaign.job_uuids == campaign_of(campaign.document()).job_uuids
+    with pytest.raises(CampaignError, match=r"absent\.yaml: no such file"):
+        load(tmp_path, protocols={"gap": "absent.yaml"})
 
 
 def plan_of(campaign: Campaign) -> str:
@@ -311,6 +377,14 @@ print(json.dumps(names))
 """
 
 
+def at_the_top(campaign: Campaign) -> Campaign:
+    """Return the campaign with all candidates in the last tier of its ladder, if it has one."""
+    if campaign.spec.ladder is None:
+        return campaign
+    last = campaign.spec.ladder[-1].tier
+    return replace(campaign, climb=Climb(reached={c.candidate_id: last for c in campaign.candidates}))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("flow_file", FLOWS, ids=lambda p: p.name)
 def test_launches_every_file_in_flows_up_to_decoding_its_jobs_in_a_clean_interpreter_started_elsewhere(
@@ -319,7 +393,7 @@ def test_launches_every_file_in_flows_up_to_decoding_its_jobs_in_a_clean_interpr
     from fireworks.utilities.fw_serializers import recursive_dict
     from jobflow.managers.fireworks import flow_to_workflow
 
-    campaign = load_campaign(flow_file)
+    campaign = at_the_top(load_campaign(flow_file))
     # What MongoDB would hold, as JSON.
     stored = json.dumps([recursive_dict(flow_to_workflow(flow).to_dict()) for flow in campaign.flows], default=str)
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
@@ -329,7 +403,7 @@ def test_launches_every_file_in_flows_up_to_decoding_its_jobs_in_a_clean_interpr
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     decoded = json.loads(process.stdout.splitlines()[-1])
-    assert {uuid for uuid, *_ in decoded} == set(campaign.job_uuids)
+    assert decoded and {uuid for uuid, *_ in decoded} == set(campaign.job_uuids)
     for _, *modules in decoded:
         for module in modules:
             assert module.startswith(("hemiec.", "atomate2."))

@@ -118,6 +118,12 @@ def test_overlapping_campaign_adds_only_what_is_missing(
     workflow = database["workflows"].find_one({"nodes": relax["fw_id"]})
     walks = [fw["fw_id"] for fw in database["fireworks"].find({"spec.hemiec.kind": "walk"})]
     assert len(walks) == 2 and set(walks) <= set(workflow["nodes"])
+    # Each waits for its own parents and for nothing else.
+    fw_ids = {fw["spec"]["hemiec"]["uuid"]: fw["fw_id"] for fw in database["fireworks"].find()}
+    for flow in larger.candidate_flows:
+        for job, parents in flow.iterflow():
+            waits_for = workflow["parent_links"].get(str(fw_ids[job.uuid]), [])
+            assert sorted(waits_for) == sorted(fw_ids[parent] for parent in parents)
 
 
 def test_half_written_submissions_are_cleaned_up(database: Database, launchpad: LaunchPad, small: Campaign) -> None:
@@ -166,6 +172,27 @@ def test_lost_jobs_and_stale_locks_are_brought_back(database: Database, launchpa
     assert states[firework.fw_id] == "READY"
     assert states[mine.fw_id] == states[elsewhere.fw_id] == "RUNNING"
     assert database["workflows"].count_documents({"locked": True}) == 0
+
+
+def test_jobs_that_a_failure_blocks_do_not_keep_a_campaign_open(
+    database: Database, launchpad: LaunchPad, small: Campaign
+) -> None:
+    from fireworks import FWorker
+
+    submit(database, launchpad, small)
+    status = read_status(database, "small")
+    assert not status.settled and not any(job.blocked for job in status.jobs)
+    sqs, launch_id = launchpad.checkout_fw(FWorker(query={"spec.hemiec.kind": "sqs"}), "/nowhere")
+    launchpad.mark_fizzled(launch_id)
+    jobs = {job.step: job for job in read_status(database, "small").jobs}
+    assert {step for step, job in jobs.items() if job.blocked} == {
+        "relax", "anneal", "relax-annealed", "basin", "walk", "vacancy-1", "vacancy-2", "hop-1",
+    }  # fmt: skip
+    assert not read_status(database, "small").settled  # the reference phases can still run
+    database["fireworks"].update_many({"spec.hemiec.kind": "reference"}, {"$set": {"state": "COMPLETED"}})
+    assert read_status(database, "small").settled
+    launchpad.rerun_fw(sqs.fw_id)
+    assert not read_status(database, "small").settled
 
 
 def test_status_of_an_unknown_campaign_names_the_known_one(

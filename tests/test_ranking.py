@@ -19,6 +19,7 @@ from hemiec.errors import InputError
 from hemiec.ranking.definition import DEFAULT, LeaderboardDefinition, load_definition
 from hemiec.ranking.export import to_csv, to_json, to_table
 from hemiec.ranking.leaderboard import pareto_layers, rank, score, shown_result
+from hemiec.schemas.calculations import GapStart
 from hemiec.schemas.documents import PROPERTIES, CandidateDoc, CandidateResult, CandidateSpec, HopSummary
 from hemiec.schemas.leaderboard import Criterion, LeaderboardDoc
 from hemiec.schemas.quantity import Quantity
@@ -48,7 +49,9 @@ def result(plan: str, n_atoms: int, found: dict[str, Quantity]) -> CandidateResu
     )  # fmt: skip
     return CandidateResult(
         plan_id=plan, n_atoms=n_atoms, hops=[hop], jobs=[], oxide_reaction=f"reaction of {plan}",
-        warren_cowley_rms=0.01, icet_l1=0.3, shortest_image_distance=10.0, **found,
+        warren_cowley_rms=0.01, icet_l1=0.3, shortest_image_distance=10.0,
+        confirmed_formation_enthalpy_from_oxides_per_atom=missing("formation_enthalpy_from_oxides_per_atom"),
+        **found,
     )  # fmt: skip
 
 
@@ -286,6 +289,29 @@ def test_shown_result_is_the_one_with_the_best_barrier() -> None:
     assert [hop.environment for hop in entry.hops] == ["hop of large"]
 
 
+def test_corrected_values_decide_the_rank() -> None:
+    before = [candidate("a", barrier=0.4), candidate("b", barrier=0.5)]
+    assert order(rank(before, DEFAULT)) == ["a", "b"]
+    soft = known("migration_barrier", 0.7, uncorrected=0.4, interval=(0.5, 0.9), calibration="cal-1")
+    board = rank([candidate("a", migration_barrier=soft), before[1]], DEFAULT)
+    assert order(board) == ["b", "a"]
+    assert board.entries[1].migration_barrier.uncorrected == 0.4
+
+
+def test_magnetic_starts_and_confirmed_enthalpy_come_from_their_results() -> None:
+    starts = [GapStart(magnetic_start="ferromagnetic", energy=-1.0, band_gap=1.0, total_moment=4.0, job_uuid="u")]
+    best = quantities(1.0, 0.6, -2.0)
+    confirmed = known("formation_enthalpy_from_oxides_per_atom", -0.1)
+    barrier = result("barrier", 80, {**best, "band_gap": missing("band_gap")})
+    gap = result("gap", 40, {**best, "migration_barrier": missing("migration_barrier")}).model_copy(
+        update={"gap_starts": starts, "confirmed_formation_enthalpy_from_oxides_per_atom": confirmed}
+    )
+    entry = rank([candidate("a", results=[barrier, gap])], DEFAULT).entries[0]
+    assert [hop.environment for hop in entry.hops] == ["hop of barrier"]
+    assert entry.gap_starts == starts
+    assert entry.confirmed_formation_enthalpy_from_oxides_per_atom == confirmed
+
+
 def test_no_result_to_show() -> None:
     assert shown_result(candidate("a")) is None
     stranger = {name: known(name, 99.0) for name in PROPERTIES}
@@ -298,7 +324,8 @@ def test_no_result_to_show() -> None:
 
 @pytest.fixture
 def board() -> LeaderboardDoc:
-    spread = known("migration_barrier", 0.61, n=5, std=0.1, min=0.31, max=0.82)
+    spread = known("migration_barrier", 0.61, n=5, std=0.1, min=0.31, max=0.82, interval=(0.43, 0.795),
+                   uncorrected=0.48, calibration="cal-0123456789ab")  # fmt: skip
     hostile = missing("migration_barrier", '=HYPERLINK("http://example.invalid","x")')
     other = known("band_gap", 0.123456789012345, method="@SUM(1+1), another functional")
     docs = [
@@ -324,6 +351,10 @@ def test_csv_round_trip(board: LeaderboardDoc) -> None:
             for field in ("value", "std", "min", "max"):
                 expected = getattr(found, field)
                 assert (float(row[f"{name}_{field}"]) if row[f"{name}_{field}"] else None) == expected
+            edges = [row[f"{name}_interval_low"], row[f"{name}_interval_high"]]
+            assert edges == (["", ""] if found.interval is None else [str(edge) for edge in found.interval])
+            assert row[f"{name}_uncorrected"] == ("" if found.uncorrected is None else str(found.uncorrected))
+            assert row[f"{name}_calibration"] == (found.calibration or "")
             assert row[f"{name}_unit"] == found.unit
             assert row[f"{name}_n"] == str(found.n)
 
@@ -332,7 +363,7 @@ def test_csv_text_is_never_a_formula(board: LeaderboardDoc) -> None:
     text = to_csv(board)
     for row in csv.DictReader(io.StringIO(text)):
         for column, cell in row.items():
-            if not column.endswith(("value", "std", "min", "max")):
+            if not column.endswith(("value", "std", "min", "max", "_low", "_high", "uncorrected")):
                 assert not cell.startswith(("=", "+", "-", "@"))
     rows = {row["candidate_id"]: row for row in csv.DictReader(io.StringIO(text))}
     assert rows["hm-b"]["migration_barrier_reason"].startswith("'=HYPERLINK")
@@ -352,7 +383,8 @@ def shown(board: LeaderboardDoc) -> str:
 def test_table_shows_values_units_methods_and_reasons_in_100_columns(board: LeaderboardDoc) -> None:
     text = shown(board)
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 100
-    for expected in ("Band gap", "eV/atom", "0.31–0.82 (5)", "-2.000", "Migration barrier: synthetic migration_barrier",
+    for expected in ("Band gap", "eV/atom", "0.31–0.82 (5)", "0.61*", "[0.43, 0.80]", "* Corrected towards DFT",
+                     "[90 % interval]", "-2.000", "Migration barrier: synthetic migration_barrier",
                      "Band gap a: @SUM(1+1), another functional", "Band gap b: synthetic band_gap",
                      "— Migration barrier of (La,Sr)CoO3-hm-b: =HYPERLINK"):  # fmt: skip
         assert expected in text

@@ -16,7 +16,8 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from hemiec.ranking.definition import DEFAULT
-from hemiec.ranking.report import chemical, number, profile, spread, to_html
+from hemiec.ranking.report import chemical, interval, number, profile, spread, to_html
+from hemiec.schemas.calculations import GapStart
 from hemiec.schemas.documents import HopSummary
 from hemiec.schemas.leaderboard import LeaderboardDoc, LeaderboardEntry
 from hemiec.schemas.quantity import Quantity
@@ -177,6 +178,40 @@ def test_hostile_text_stays_text(doc: LeaderboardDoc) -> None:
     assert all("<" not in span["label"] for shape in data["profiles"] for span in shape["hops"])
 
 
+def test_intervals_corrections_and_dft_are_shown(doc: LeaderboardDoc) -> None:
+    plain = " ".join(Tags(outside_the_library(to_html(doc))).text)
+    for absent in ("90 % interval]", "Uncorrected", "by magnetic start", "DFT"):
+        assert absent not in plain
+    corrected = known(0.61, "eV", "median of 5 hops, corrected (synthetic)", n=5, std=0.1, min=0.4, max=0.9,
+                      interval=(0.35, 1.02), uncorrected=0.44, calibration="cal-0123456789ab")  # fmt: skip
+    dft = {"dft_forward_barrier": 0.83, "dft_reverse_barrier": 0.71, "dft_protocol": "gpaw-x", "dft_job_uuid": "uuid-d"}
+    lost = {"dft_job_uuid": "uuid-d2", "dft_reason": "no SCF solution"}
+    hops = [hop("La-Sr | Co", 0.6).model_copy(update=dft), hop("Y-Ca | Co", 0.7).model_copy(update=lost)]
+    starts = [
+        GapStart(magnetic_start="antiferromagnetic-G", energy=-10.0, band_gap=0.9, total_moment=0.0, job_uuid="uuid-g"),
+        GapStart(magnetic_start="ferromagnetic", energy=-9.958, band_gap=0.2, total_moment=16.0, job_uuid="uuid-f"),
+        GapStart(magnetic_start="low-spin", energy=None, band_gap=None, total_moment=None, job_uuid="uuid-l",
+                 reason="plateau in every attempt"),
+    ]  # fmt: skip
+    first = doc.entries[0].model_copy(update={
+        "migration_barrier": corrected, "hops": hops, "gap_starts": starts,
+        "confirmed_formation_enthalpy_from_oxides_per_atom": known(-0.123, "eV/atom", "DFT (synthetic)"),
+    })  # fmt: skip
+    page = outside_the_library(to_html(doc.model_copy(update={"entries": [first, *doc.entries[1:]]})))
+    text = " ".join(Tags(page).text)
+    for expected in (
+        "0.61* eV", "[0.35, 1.02]", "Uncorrected", "0.44", "cal-0123456789ab", "* Corrected towards DFT", "0.83",
+        "0.71", "protocol gpaw-x", "no SCF solution",
+        "uuid-d, uuid-d2", "Band gap by magnetic start",
+        "antiferromagnetic-G", "0.042", "16.00", "plateau in every attempt", "From oxides by DFT: −0.123 eV/atom",
+    ):  # fmt: skip
+        assert expected in text
+    data = json.loads(page.split('id="charts">')[1].split("</script>")[0])
+    drawn = [p for panel in data["panels"] for p in panel["points"] if p["href"] == first.candidate_id]
+    assert any(p["y_error"] == pytest.approx([0.26, 0.41]) for p in drawn)
+    assert any("0.61* eV, 90 % interval [0.35, 1.02]" in p["hover"] for p in drawn)
+
+
 def test_empty_leaderboard_has_a_page(doc: LeaderboardDoc) -> None:
     page = outside_the_library(to_html(doc.model_copy(update={"entries": []})))
     assert "No candidate has been computed yet." in page
@@ -231,6 +266,8 @@ def test_numbers_read_well() -> None:
     assert spread(known(0.5, "eV", n=4, std=0.1), 2) == "± 0.10 (n = 4)"
     assert spread(known(-0.5, "eV", n=4, min=-1, max=0.2), 1) == "−1.0 to 0.2 (n = 4)"
     assert spread(missing("eV", "failed"), 2) == ""
+    assert interval(known(-0.1, "eV", interval=(-0.25, 0.1)), 1) == "[−0.2, 0.1]"
+    assert interval(known(0.5, "eV"), 2) == ""
     assert chemical("La0.5Sr0.5(Co,Fe)O3") == "La<sub>0.5</sub>Sr<sub>0.5</sub>(Co,Fe)O<sub>3</sub>"
     assert chemical("<b>1</b>") == "&lt;b&gt;1&lt;/b&gt;"
     assert math.isclose(float(number(0.125, 3)), 0.125)

@@ -228,15 +228,15 @@ def test_the_oxide_nearest_in_oxidation_state(symbol: str, state: float, formula
 def chgnet_energy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function from a structure to its relaxed CHGNet energy in eV/atom; atomate2 writes to the working directory."""
     monkeypatch.chdir(tmp_path)
-    from hemiec.engines import mlip
+    from hemiec.engines.mlip.makers import relax
     from hemiec.engines.protocol import load_mlip
 
     protocol = load_mlip("mlip-chgnet")
 
     def energy(structure: Structure, *, relax_cell: bool = True) -> float:
-        result = mlip.relax_maker(protocol, relax_cell=relax_cell, name="test").run_ase(structure)
-        assert result.is_force_converged
-        return float(result.trajectory.frame_properties[-1]["energy"]) / len(structure)
+        result = relax(structure, protocol, relax_cell=relax_cell)
+        assert result.converged
+        return result.energy_per_atom
 
     return energy
 

@@ -37,7 +37,7 @@ def run(ctx: click.Context, campaign: Path, workers: int | None, html: Path | No
     from hemiec.launch.crew import Crew
     from hemiec.launch.launchpad import open_launchpad
     from hemiec.launch.reconcile import reconcile
-    from hemiec.launch.status import read_status
+    from hemiec.launch.status import read_status, stopped_reasons
     from hemiec.launch.submit import submit as submit_campaign
     from hemiec.ranking.report import to_html
     from hemiec.store.builder import build
@@ -68,7 +68,8 @@ def run(ctx: click.Context, campaign: Path, workers: int | None, html: Path | No
         report = html or Path(f"{name}-leaderboard.html")
         write_atomically(report, to_html(leaderboard))
         click.echo(f"report: {report.absolute()}", err=True)
-        ctx.exit(_verdict(status, incomplete=status.counts["failed"] > 0 and _lacks_a_number(leaderboard)))
+        lacking = _lacks_a_number(leaderboard, stopped_reasons(database, name))
+        ctx.exit(_verdict(status, incomplete=status.counts["failed"] > 0 and lacking))
 
 
 @click.command()
@@ -125,7 +126,7 @@ def work(ctx: click.Context, campaign: str | None, workers: int | None) -> None:
     with store() as (settings, database):
         launchpad = open_launchpad(database)
         status = read_status(database, campaign)
-        if not status.jobs:
+        if not status.jobs and status.settled:
             click.echo("nothing is on the LaunchPad; `hemiec submit CAMPAIGN` puts it there.")
             return
         crew = Crew(settings, database, launchpad, campaign=campaign, workers=workers or settings.workers)
@@ -157,9 +158,10 @@ def _stopped(database: object, launchpad: object, command: str) -> None:
     click.echo(f"Stopped; everything that finished is kept. Go on with: {command}", err=True)
 
 
-def _lacks_a_number(leaderboard: LeaderboardDoc) -> bool:
+def _lacks_a_number(leaderboard: LeaderboardDoc, expected: set[str]) -> bool:
+    """Return whether a number is missing for another reason than the expected ones."""
     quantities = [getattr(entry, name) for entry in leaderboard.entries for name in PROPERTIES]
-    return any(q.value is None and q.reason != NOT_ASKED for q in quantities)
+    return any(q.value is None and q.reason not in {NOT_ASKED, *expected} for q in quantities)
 
 
 def _verdict(status: Status, *, incomplete: bool) -> int:

@@ -1,4 +1,4 @@
-"""`hemiec status`, `errors`, `reconcile` and `rerun`."""
+"""`hemiec status`, `errors`, `reconcile`, `rerun` and `promote`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def status(campaign: str | None, watch: bool, as_json: bool) -> None:
     """
     from rich.console import Console
 
-    from hemiec.cli.progress import steps_table, summary
+    from hemiec.cli.progress import next_step, steps_table, summary, tiers_table
     from hemiec.launch.status import read_status
 
     console = Console()
@@ -33,13 +33,17 @@ def status(campaign: str | None, watch: bool, as_json: bool) -> None:
             now = read_status(database, campaign)
             if as_json:
                 print_json(now.to_json())
-            elif not now.jobs:
+            elif not now.jobs and not now.tiers:
                 click.echo("nothing is on the LaunchPad; `hemiec submit CAMPAIGN` puts it there.")
             else:
                 if watch:
                     console.clear()
                 console.print(summary(now, campaign or "all campaigns"))
+                if now.tiers:
+                    console.print(tiers_table(now))
                 console.print(steps_table(now))
+                if (line := next_step(now)) is not None:
+                    click.echo(line)
             if not watch:
                 return
             time.sleep(2)
@@ -75,18 +79,23 @@ def errors(campaign: str | None, as_json: bool) -> None:
 
 @click.command()
 def reconcile() -> None:
-    """Make jobs ready again whose worker on this machine is gone.
+    """Make jobs ready again whose worker on this machine is gone, and take ladders further.
 
     \b
     Example:
       hemiec reconcile
     """
+    from hemiec.launch.ladder import advance_settled
     from hemiec.launch.launchpad import open_launchpad
     from hemiec.launch.reconcile import reconcile as bring_back
 
     with store() as (_, database):
-        lost = bring_back(database, open_launchpad(database))
+        launchpad = open_launchpad(database)
+        lost = bring_back(database, launchpad)
         click.echo(f"{len(lost)} lost jobs made ready again.")
+        for step in advance_settled(database, launchpad):
+            for action in step.actions:
+                click.echo(f"{step.campaign}: {action}")
 
 
 @click.command()
@@ -107,3 +116,37 @@ def rerun(campaign: str | None) -> None:
         for job in failed:
             launchpad.rerun_fw(job.fw_id)
         click.echo(f"{len(failed)} failed jobs made ready again.")
+
+
+@click.command()
+@click.argument("campaign")
+@json_option
+def promote(campaign: str, as_json: bool) -> None:
+    """Take a campaign up its ladder as far as its finished jobs allow.
+
+    It submits the promotion of a tier that has settled, and the next tier's jobs of those who were promoted. `hemiec
+    run` and `hemiec work` do it by themselves; where workers run elsewhere, call it again and again, as from cron.
+
+    \b
+    Example:
+      hemiec promote ladder
+    """
+    from dataclasses import asdict
+
+    from hemiec.cli.progress import tiers_table
+    from hemiec.launch.ladder import advance
+    from hemiec.launch.launchpad import open_launchpad
+    from hemiec.launch.status import read_status
+
+    with store() as (_, database):
+        step = advance(database, open_launchpad(database), campaign)
+        now = read_status(database, campaign)
+    if as_json:
+        print_json(asdict(step) | {"settled": now.settled, "tiers": [asdict(tier) for tier in now.tiers]})
+    elif not now.tiers:
+        click.echo(f"{campaign} has no ladder; there is nothing to promote.")
+    else:
+        from rich.console import Console
+
+        click.echo("\n".join(step.actions) or "nothing to promote at present.")
+        Console().print(tiers_table(now))

@@ -13,6 +13,7 @@ from hemiec import __version__
 _COMMANDS = {
     "doctor": "hemiec.cli.doctor",
     "db": "hemiec.cli.database",
+    "protocols": "hemiec.cli.protocols",
     "space": "hemiec.cli.space",
     "sqs": "hemiec.cli.sqs",
     "run": "hemiec.cli.campaigns",
@@ -22,7 +23,9 @@ _COMMANDS = {
     "errors": "hemiec.cli.jobs",
     "reconcile": "hemiec.cli.jobs",
     "rerun": "hemiec.cli.jobs",
+    "promote": "hemiec.cli.jobs",
     "build": "hemiec.cli.results",
+    "calibrate": "hemiec.cli.calibrate",
     "query": "hemiec.cli.results",
     "show": "hemiec.cli.results",
     "rank": "hemiec.cli.results",

@@ -43,7 +43,8 @@ class Progress:
     def __call__(self, status: Status) -> None:
         """Show a status."""
         if self._live is not None:
-            self._live.update(Group(summary(status, self.title, self._elapsed()), steps_table(status)))
+            tables = [tiers_table(status)] if status.tiers else []
+            self._live.update(Group(summary(status, self.title, self._elapsed()), *tables, steps_table(status)))
             return
         before, self._seen = self._seen, {job.uuid: job.state for job in status.jobs}
         done = status.counts["done"] + status.counts["failed"]
@@ -91,6 +92,28 @@ def steps_table(status: Status) -> Table:
     if references:
         table.add_row("reference phases", _marks(references), _now(references))
     return table
+
+
+def tiers_table(status: Status) -> Table:
+    """Return a table with a row for every tier of a campaign's ladder."""
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("tier", no_wrap=True)
+    for column in ("let in", "done", "failed", "promoted", "queued", "core-h"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("waits for")
+    for k, tier in enumerate(status.tiers):
+        promoted = str(tier.promoted) if k < len(status.tiers) - 1 else ""
+        counts = [str(tier.candidates), str(tier.done), str(tier.failed), promoted, str(tier.queued)]
+        table.add_row(tier.tier, *counts, f"{tier.core_hours:.3f}", tier.waiting_for or "")
+    return table
+
+
+def next_step(status: Status) -> str | None:
+    """Return how to take ladders further that wait for nobody's jobs, or None."""
+    if not status.jobs_settled or not status.open_ladders:
+        return None
+    commands = ", ".join(f"`hemiec promote {name}`" for name in status.open_ladders)
+    return f"a tier has settled: {commands} takes the next step; `hemiec work` and `hemiec run` do it by themselves."
 
 
 def line(job: JobStatus) -> str:

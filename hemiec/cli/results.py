@@ -98,6 +98,10 @@ def show(candidate_id: str, as_json: bool) -> None:
     for name in PROPERTIES:
         quantity = getattr(doc, name)
         value = quantity.reason if quantity.value is None else f"{quantity.value:.4f} {quantity.unit}"
+        if quantity.interval is not None:
+            value += f"\n90 %: {quantity.interval[0]:.3f} to {quantity.interval[1]:.3f}"
+        if quantity.uncorrected is not None:
+            value += f"\nuncorrected {quantity.uncorrected:.4f}"
         references = f"\n+ {len(quantity.reference_job_uuids)} reference jobs" if quantity.reference_job_uuids else ""
         table.add_row(name, value, quantity.method, "\n".join(quantity.job_uuids) + references)
     console.print(table)
@@ -105,6 +109,8 @@ def show(candidate_id: str, as_json: bool) -> None:
         console.print(f"plan {result.plan_id}: {result.n_atoms} atoms; {result.oxide_reaction or ''}", highlight=False)
         for hop in result.hops:
             barrier = hop.reason or f"{hop.forward_barrier:.3f} / {hop.reverse_barrier:.3f} eV"
+            if hop.dft_forward_barrier is not None and hop.dft_reverse_barrier is not None:
+                barrier += f" ({hop.dft_protocol}: {hop.dft_forward_barrier:.3f} / {hop.dft_reverse_barrier:.3f} eV)"
             console.print(f"  hop {hop.environment}: {barrier}  job {hop.job_uuid}", highlight=False)
         for job in result.jobs:
             console.print(

@@ -2,140 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Mapping
+from functools import lru_cache
 from importlib import resources
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Any
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
 
-from hemiec.errors import CampaignError, InputError, did_you_mean
-from hemiec.schemas.quantity import Document
+from hemiec.engines.gpaw.protocol import GpawProtocol
+from hemiec.engines.mlip.protocol import MlipProtocol
+from hemiec.engines.vasp.protocol import VaspProtocol
+from hemiec.errors import CampaignError, did_you_mean
+from hemiec.schemas.validation import read_yaml, validate
 
-#: Fields that say what a protocol is for, and what the builder does with finished energies; everything else
-#: decides what a job computes and goes into the hash.
-_NOT_IN_HASH = {"name", "purpose", "cost", "source", "thermo"}
+Protocol = MlipProtocol | GpawProtocol | VaspProtocol
+DftProtocol = GpawProtocol | VaspProtocol
+#: How a protocol is named where it is used: a shipped name, or its content, which may name a parent.
+ProtocolReference = str | Mapping[str, Any]
 
-
-class _Named(Document):
-    name: str = Field(description="Name that campaigns use.", pattern=r"^[a-z0-9-]+$")
-    purpose: str = Field(description="What the protocol is good for, and where it is weak.")
-    cost: str = Field(description="What it costs, on what.")
-    source: str = Field(description="Where model or settings come from.")
-
-    @property
-    def hash(self) -> str:
-        """Hash of the physics: equal for equal settings whatever the protocol is called."""
-        return _hash(self.model_dump(mode="json", exclude=_NOT_IN_HASH))
-
-
-def _hash(physics: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(physics, sort_keys=True).encode()).hexdigest()[:12]
-
-
-class MlipModel(Document):
-    """Which machine-learned potential."""
-
-    force_field: Literal["CHGNet", "SevenNet"] = Field(description="Name that atomate2 knows it by.")
-    package: str = Field(description="Distribution whose version is recorded and that carries the weights.")
-    calculator_kwargs: dict[str, Any] = Field(description="Keywords of its ASE calculator.")
-
-
-class RelaxSettings(Document):
-    """How structures are relaxed."""
-
-    fmax_eV_per_A: float = Field(gt=0, description="Largest force on any atom, in eV/angstrom.")
-    max_steps: int = Field(gt=0, description="Optimiser steps; unit 1.")
-    optimizer: Literal["FIRE", "BFGS", "LBFGS"] = Field(description="ASE optimiser.")
-
-    @property
-    def allowed_force(self) -> float:
-        """Largest force of a finished relaxation, in eV/angstrom.
-
-        A tenth above the limit: optimisers of cell and positions measure forces on the strained cell.
-        """
-        return 1.1 * self.fmax_eV_per_A
-
-
-class AnnealSettings(Document):
-    """How a relaxed cell is shaken into a lower basin before it is relaxed again."""
-
-    temperature_K: float = Field(gt=0, description="Temperature of the molecular dynamics, in K.")
-    n_steps: int = Field(gt=0, description="Time steps; unit 1.")
-    timestep_fs: float = Field(gt=0, description="Time step in fs.")
-
-
-class SaddleSettings(Document):
-    """How saddle points are found."""
-
-    n_images: int = Field(gt=0, description="Moving images of the band; unit 1.")
-    band_fmax_eV_per_A: float = Field(gt=0, description="Force at which the band is good enough, in eV/angstrom.")
-    band_max_steps: int = Field(gt=0, description="Optimiser steps of the band; unit 1.")
-    spring_eV_per_A2: float = Field(gt=0, description="Spring constant in eV/angstrom^2.")
-    fmax_eV_per_A: float = Field(gt=0, description="Force at the saddle and the minima beside it, in eV/angstrom.")
-    max_steps: int = Field(gt=0, description="Steps of minimum-mode following; unit 1.")
-
-
-class ThermoSettings(Document):
-    """What the model's energies may be compared with."""
-
-    o2_correction_eV_per_O: float = Field(description="Added to the energy of the O2 molecule, in eV per O atom.")
-    o2_correction_source: str = Field(description="Why that number.")
-    not_from_elements: list[str] = Field(description="Elements whose compounds and metals are on different scales.")
-
-
-class MlipProtocol(_Named):
-    """Relaxations and barriers with a machine-learned interatomic potential."""
-
-    engine: Literal["mlip"]
-    thermo: ThermoSettings
-    model: MlipModel
-    relax: RelaxSettings
-    anneal: AnnealSettings
-    saddle: SaddleSettings
-
-    def hash_of(self, part: Literal["relax", "anneal", "saddle"]) -> str:
-        """Hash of the model and one part: what a job of that kind depends on, and nothing else."""
-        return _hash(self.model_dump(mode="json", include={"engine", "model", part}))
-
-
-class HubbardU(Document):
-    """Effective U on one shell of one element (doi:10.1103/PhysRevB.57.1505)."""
-
-    orbital: Literal["d", "f"] = Field(description="Shell.")
-    value_eV: float = Field(ge=0, description="U - J in eV.")
-
-
-class ScfAttemptSettings(Document):
-    """One rung of the retry ladder."""
-
-    mixer: dict[str, Any] = Field(description="GPAW mixer keywords.")
-    smearing_eV: float = Field(gt=0, description="Fermi-Dirac width in eV.")
-    max_iterations: int = Field(gt=0, description="SCF iterations; unit 1.")
-
-
-class GpawProtocol(_Named):
-    """Spin-polarised DFT+U gaps with GPAW in plane waves."""
-
-    engine: Literal["gpaw"]
-    functional: str = Field(description="Exchange-correlation functional.")
-    cutoff_eV: float = Field(gt=0, description="Plane-wave cutoff in eV.")
-    kpoint_spacing_per_A: float = Field(gt=0, description="Largest k-point spacing (2 pi included), in 1/angstrom.")
-    kpoints_gamma_centred: bool = Field(description="Whether the mesh contains the zone centre.")
-    hubbard_u: dict[str, HubbardU] = Field(description="Element to U.")
-    initial_moments: dict[str, float] = Field(description="Element to starting moment in Bohr magnetons; others 0.")
-    refused_elements: list[str] = Field(description="Elements this protocol does not treat: open 4f shells.")
-    band_edge_points: list[list[float]] = Field(
-        description="k-points at which gaps are looked for besides the mesh, in the cubic parent's reciprocal basis."
-    )
-    bands: str = Field(description="Number of bands as GPAW's `nbands`, such as '115%' of the occupied ones.")
-    convergence: dict[str, float] = Field(description="GPAW convergence criteria.")
-    attempts: list[ScfAttemptSettings] = Field(min_length=1, description="Retry ladder, first attempt first.")
-
-
-Protocol = Annotated[MlipProtocol | GpawProtocol, Field(discriminator="engine")]
-_ADAPTER: TypeAdapter[MlipProtocol | GpawProtocol] = TypeAdapter(Protocol)
+_MODELS: dict[str, type[MlipProtocol] | type[GpawProtocol] | type[VaspProtocol]] = {
+    "mlip": MlipProtocol,
+    "gpaw": GpawProtocol,
+    "vasp": VaspProtocol,
+}
 
 
 def protocol_names(engine: str | None = None) -> list[str]:
@@ -145,45 +35,113 @@ def protocol_names(engine: str | None = None) -> list[str]:
     return [n for n in names if engine is None or n.startswith(f"{engine}-")]
 
 
-def load_protocol(name: str, *, where: str = "protocol") -> MlipProtocol | GpawProtocol:
-    """Return a shipped protocol by name.
+def load_protocol(reference: ProtocolReference, *, where: str = "protocol") -> Protocol:
+    """Return a protocol by its shipped name, or from its content.
 
     Raises
     ------
     CampaignError
-        If there is no protocol of that name.
-    InputError
-        If the file of the protocol is not valid.
+        If there is no protocol or parent of that name, or the content has an unknown, missing or wrong key.
     """
-    if name not in protocol_names():
-        raise CampaignError(f"{where}: unknown protocol {name!r}; {did_you_mean(name, protocol_names())}")
-    text = (resources.files("hemiec.engines") / "protocols" / f"{name}.yaml").read_text()
-    try:
-        protocol = _ADAPTER.validate_python(yaml.safe_load(text))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"protocol {name}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
-    if protocol.name != name:
-        raise InputError(f"protocol {name}: its file says name {protocol.name!r}.")
-    return protocol
+    if isinstance(reference, str):
+        return _shipped(reference, where)
+    content = dict(reference)
+    if "parent" in content:
+        parent = content.pop("parent")
+        if not isinstance(parent, str):
+            raise CampaignError(f"{where}: key 'parent': expected the name of a shipped protocol, got {parent!r}.")
+        name = content.get("name")
+        if name in protocol_names():
+            raise CampaignError(f"{where}: key 'name': {name!r} is a shipped protocol.", mend="choose another name")
+        if name is None:
+            raise CampaignError(f"{where}: key 'name' is missing.", mend=f"name it, such as {parent}-2")
+        content = _merge(_shipped(parent, where).model_dump(mode="json"), content)
+    engine = content.get("engine")
+    if engine not in _MODELS:
+        raise CampaignError(
+            f"{where}: key 'engine': expected one of {', '.join(_MODELS)}, got {engine!r}.",
+            mend="name a shipped protocol as `parent`, and only what differs from it",
+        )
+    return validate(_MODELS[engine], content, where, CampaignError)
 
 
-def load_mlip(name: str, *, where: str = "protocol") -> MlipProtocol:
-    """Return a protocol that can relax and find saddles; other engines are refused with CampaignError."""
-    protocol = load_protocol(name, where=where)
+def read_protocol_file(path: Path) -> dict[str, Any]:
+    """Return the content of a user's protocol file after checking it; see :func:`load_protocol` for errors."""
+    content = read_yaml(path, CampaignError)
+    load_protocol(content, where=str(path))
+    return content
+
+
+def inlined(reference: ProtocolReference | None, folder: Path, *, where: str) -> ProtocolReference | None:
+    """Return a protocol reference without paths: that of a YAML file is replaced by what stands in it.
+
+    Parameters
+    ----------
+    reference
+        A shipped name, a path that ends in .yaml or .yml, or a protocol's content.
+    folder
+        What relative paths start from.
+    where
+        What to say in errors.
+
+    Raises
+    ------
+    CampaignError
+        If the protocol is not valid; see :func:`load_protocol`.
+    """
+    if isinstance(reference, str) and reference.endswith((".yaml", ".yml")):
+        return read_protocol_file(folder / reference)
+    if reference is not None:
+        load_protocol(reference, where=where)
+    return reference
+
+
+def load_mlip(reference: ProtocolReference, *, where: str = "protocol") -> MlipProtocol:
+    """Return a machine-learned potential's protocol; other engines are refused with CampaignError."""
+    protocol = load_protocol(reference, where=where)
     if not isinstance(protocol, MlipProtocol):
         raise CampaignError(
-            f"{where}: {name!r} cannot relax structures or find saddles; "
+            f"{where}: {protocol.name!r} is not a machine-learned potential; "
             f"use one of {', '.join(protocol_names('mlip'))}."
         )
     return protocol
 
 
-def load_gpaw(name: str, *, where: str = "protocol") -> GpawProtocol:
-    """Return a protocol that computes band gaps; other engines are refused with CampaignError."""
-    protocol = load_protocol(name, where=where)
-    if not isinstance(protocol, GpawProtocol):
+def load_dft(reference: ProtocolReference, *, where: str = "protocol") -> DftProtocol:
+    """Return a DFT protocol; machine-learned potentials are refused with CampaignError."""
+    protocol = load_protocol(reference, where=where)
+    if isinstance(protocol, MlipProtocol):
         raise CampaignError(
-            f"{where}: {name!r} cannot compute band gaps; use one of {', '.join(protocol_names('gpaw'))}."
+            f"{where}: {protocol.name!r} has no electrons; "
+            f"use one of {', '.join(protocol_names('gpaw') + protocol_names('vasp'))}."
         )
     return protocol
+
+
+@lru_cache(maxsize=64)
+def _shipped(name: str, where: str) -> Protocol:
+    if name not in protocol_names():
+        raise CampaignError(f"{where}: unknown protocol {name!r}; {did_you_mean(name, protocol_names())}")
+    text = (resources.files("hemiec.engines") / "protocols" / f"{name}.yaml").read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
+    if content.get("name") != name:
+        raise CampaignError(f"protocol {name}: its file says name {content.get('name')!r}.")
+    if "parent" in content:
+        content = _merge(_shipped(content.pop("parent"), where).model_dump(mode="json"), content)
+    protocol = validate(_MODELS[content["engine"]], content, f"protocol {name}", CampaignError)
+    protocol._shipped = True
+    return protocol
+
+
+def _merge(parent: dict[str, Any], child: Mapping[str, Any], *, inner: bool = False) -> dict[str, Any]:
+    """Return the parent with what the child says: mappings are merged, and null takes an entry out of one."""
+    merged = dict(parent)
+    for key, value in child.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, Mapping):
+            merged[key] = _merge(old, value, inner=True)
+        elif value is None and inner:
+            merged.pop(key, None)
+        else:
+            merged[key] = value
+    return merged

@@ -16,6 +16,7 @@ from fireworks import LaunchPad
 from pymongo.errors import PyMongoError
 
 from hemiec.errors import LaunchError, StoreError
+from hemiec.launch.ladder import advance_settled
 from hemiec.launch.reconcile import reconcile
 from hemiec.launch.status import Status, read_status
 from hemiec.launch.worker import THREAD_VARIABLES
@@ -65,7 +66,7 @@ class Crew:
         self._infant_deaths = 0
 
     def run(self, report: Callable[[Status], None]) -> Status:
-        """Work until the campaign is settled, and return its last status.
+        """Work until the campaign is settled, up its ladder if it has one, and return its last status.
 
         Parameters
         ----------
@@ -86,8 +87,13 @@ class Crew:
                 try:
                     if time.monotonic() - last_reconcile > RECONCILE_SECONDS:
                         reconcile(self.database, self.launchpad)
+                        if self.campaign is None:  # one campaign may be ready for its next tier while others run
+                            advance_settled(self.database, self.launchpad)
                         last_reconcile = time.monotonic()
                     status = read_status(self.database, self.campaign)
+                    if status.jobs_settled and not status.settled:
+                        advance_settled(self.database, self.launchpad, self.campaign)
+                        status = read_status(self.database, self.campaign)
                 except PyMongoError:
                     self._revive_store()
                     continue

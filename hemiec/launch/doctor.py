@@ -13,9 +13,10 @@ from pathlib import Path
 
 import psutil
 
-from hemiec.engines import mlip
-from hemiec.engines.protocol import load_gpaw, load_mlip
+from hemiec.engines.mlip.potential import calculator
+from hemiec.engines.protocol import load_dft, load_mlip
 from hemiec.errors import HemiecError, StoreError
+from hemiec.launch.doctor_vasp import check_command, check_potcars
 from hemiec.settings import Settings
 
 MIN_FREE_GIB = 2.0
@@ -44,6 +45,8 @@ def run_checks(settings: Settings) -> Iterator[Check]:
         ("engine mlip-chgnet", lambda s: _mlip("mlip-chgnet"), "pip install 'hemiec[mlip]'"),
         ("engine mlip-7net-0", lambda s: _mlip("mlip-7net-0"), "pip install 'hemiec[mlip]'"),
         ("engine gpaw", _gpaw, "run `make setup`, which builds GPAW with g++ alone"),
+        ("engine vasp", check_command, "see docs/dft-vasp.md"),
+        ("vasp potcars", check_potcars, "see docs/dft-vasp.md"),
     ]
     for name, check, mend in checks:
         try:
@@ -129,7 +132,7 @@ def _mlip(name: str) -> str:
 
     protocol = load_mlip(name)
     atoms = bulk("MgO", "rocksalt", a=4.21)
-    atoms.calc = mlip.calculator(protocol)
+    atoms.calc = calculator(protocol)
     energy = float(atoms.get_potential_energy())
     package = protocol.model.package
     return f"{package} {version(package)}: MgO with 2 atoms, {energy / len(atoms):.3f} eV/atom"
@@ -138,14 +141,13 @@ def _mlip(name: str) -> str:
 def _gpaw(settings: Settings) -> str:
     from pymatgen.core import Lattice, Structure
 
-    from hemiec.engines.gpaw import compute_gap
+    from hemiec.engines.gpaw.gap import compute_gap
+    from hemiec.engines.gpaw.protocol import GpawProtocol
 
     structure = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.21), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    here = Path.cwd()
+    protocol = load_dft("gpaw-fast")
+    assert isinstance(protocol, GpawProtocol)
     with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        try:
-            gap = compute_gap(structure.get_primitive_structure(), load_gpaw("gpaw-fast"))
-        finally:
-            os.chdir(here)
-    return f"gpaw {gap.versions['gpaw']}: MgO with 2 atoms, gap {gap.band_gap:.2f} eV"
+        doc = compute_gap(structure.get_primitive_structure(), protocol, folder=Path(folder))
+    gap = doc.electronic.band_gap if doc.electronic else 0.0
+    return f"gpaw {doc.versions['gpaw']}: MgO with 2 atoms, gap {gap:.2f} eV"

@@ -74,12 +74,17 @@ def work(*, run_dir: Path, campaign: str | None, parent_pid: int | None) -> None
     database = open_database(load_settings(), timeout_ms=WORKER_TIMEOUT_MS, start=parent_pid is None)
     SETTINGS.JOB_STORE = database.job_store()
     launchpad = open_launchpad(database)
-    query = {} if campaign is None else {"spec.hemiec.uuid": {"$in": campaign_uuids(database, campaign)}}
-    worker = FWorker(name=worker_name(), query=query)
+
+    def fworker() -> FWorker:
+        query = {} if campaign is None else {"spec.hemiec.uuid": {"$in": campaign_uuids(database, campaign)}}
+        return FWorker(name=worker_name(), query=query)
+
+    worker = fworker()
     done = 0
     while True:
         if not launchpad.run_exists(worker):
             time.sleep(POLL_SECONDS)
+            worker = fworker()  # a ladder adds jobs to its campaign as it climbs
             continue
         folder = _new_folder(run_dir, done)
         os.chdir(folder)

@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-QUANTITY_FIELDS = ("value", "unit", "std", "n", "min", "max", "method", "reason")
+QUANTITY_FIELDS = (
+    "value", "unit", "std", "n", "min", "max", "interval_low", "interval_high", "uncorrected", "calibration",
+    "method", "reason",
+)  # fmt: skip
 MISSING = "—"
+#: Stands behind a value that was corrected towards DFT.
+CORRECTED = "*"
 #: A spreadsheet takes a cell that starts so for a formula (OWASP, "CSV Injection").
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -52,8 +57,8 @@ def to_csv(doc: LeaderboardDoc) -> str:
     """Return one row per candidate: rank, identity, and each property with unit, spread and method.
 
     Numbers are written in full precision; what is missing is an empty cell, with the reason in the
-    column ``<property>_reason``. Text that a spreadsheet would run as a formula gets a leading
-    apostrophe.
+    column ``<property>_reason``. ``interval_low`` and ``interval_high`` bound the 90 % interval. Text
+    that a spreadsheet would run as a formula gets a leading apostrophe.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -62,7 +67,7 @@ def to_csv(doc: LeaderboardDoc) -> str:
     for entry in doc.entries:
         row: list[object] = [entry.rank, entry.candidate_id, entry.formula]
         for name in PROPERTIES:
-            row += [getattr(quantity(entry, name), field) for field in QUANTITY_FIELDS]
+            row += [_field(quantity(entry, name), field) for field in QUANTITY_FIELDS]
         writer.writerow([_cell(value) for value in [*row, entry.score, entry.pareto_layer]])
     return out.getvalue()
 
@@ -127,6 +132,12 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
+def _field(found: Quantity, field: str) -> object:
+    if field in ("interval_low", "interval_high"):
+        return None if found.interval is None else found.interval[field == "interval_high"]
+    return getattr(found, field)
+
+
 def _cell(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
@@ -138,13 +149,16 @@ def _plain(text: str, style: str = "") -> Text:
 
 
 def _value_text(found: Quantity, column: Column, methods: Sequence[str]) -> Text:
-    """Return the value with the mark of its method and, below it, the range or the deviation."""
+    """Return the value with the mark of its method and, below it, the interval and the range or the deviation."""
     if found.value is None:
         return _plain(MISSING)
-    text = _plain(f"{found.value:.{column.digits}f}")
+    text = _plain(f"{found.value:.{column.digits}f}{CORRECTED if found.calibration else ''}")
     mark = method_mark(found.method, methods)
     if mark:
         text.append(f" {mark}", style="cyan")
+    if found.interval is not None:
+        low, high = found.interval
+        text.append(f"\n[{low:.{column.digits}f}, {high:.{column.digits}f}]")
     if found.n > 1 and found.min is not None and found.max is not None:
         separator = "–" if found.min >= 0 else " to "
         spread = f"{found.min:.{column.digits}f}{separator}{found.max:.{column.digits}f}"
@@ -161,6 +175,10 @@ def _caption(doc: LeaderboardDoc, methods: dict[str, list[str]]) -> Text:
             mark = method_mark(method, methods[column.property])
             lines.append(f"{column.title}{' ' + mark if mark else ''}: {method}")
     spreads = [quantity(entry, column.property) for entry in doc.entries for column in COLUMNS]
+    if any(found.calibration for found in spreads):
+        lines.append(f"{CORRECTED} Corrected towards DFT by a calibration; the rank is by this value")
+    if any(found.interval for found in spreads):
+        lines.append("Below a value: [90 % interval]")
     if any(found.n > 1 for found in spreads):
         lines.append("Below a value: smallest–largest or ± standard deviation (number of samples)")
     for column in COLUMNS:

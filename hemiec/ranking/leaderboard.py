@@ -30,6 +30,7 @@ def rank(
     Candidates with a value for every criterion are ranked by score, best first, and by
     ``candidate_id`` where scores are equal. The others follow in the order of their
     ``candidate_id`` with no rank, score or Pareto layer: a missing value never counts as 0.
+    Where a value was corrected towards DFT, the corrected one counts.
 
     Parameters
     ----------
@@ -155,6 +156,8 @@ def _require_one_unit(docs: Sequence[CandidateDoc], criterion: Criterion) -> Non
 
 def _entry(doc: CandidateDoc, *, rank: int | None, score: float | None, pareto_layer: int | None) -> LeaderboardEntry:
     spec, result = doc.candidate, shown_result(doc)
+    gap_result = next((r for r in doc.results if r.band_gap == doc.band_gap), None)
+    confirmed = [r.confirmed_formation_enthalpy_from_oxides_per_atom for r in doc.results]
     return LeaderboardEntry(
         rank=rank,
         candidate_id=doc.candidate_id,
@@ -166,6 +169,10 @@ def _entry(doc: CandidateDoc, *, rank: int | None, score: float | None, pareto_l
         migration_barrier=doc.migration_barrier,
         formation_energy_per_atom=doc.formation_energy_per_atom,
         formation_enthalpy_from_oxides_per_atom=doc.formation_enthalpy_from_oxides_per_atom,
+        confirmed_formation_enthalpy_from_oxides_per_atom=next(
+            (q for q in confirmed if q.value is not None), confirmed[0] if confirmed else None
+        ),
+        gap_starts=gap_result.gap_starts if gap_result else [],
         oxide_reaction=result.oxide_reaction if result else None,
         mean_B_valence=spec.mean_B_valence,
         tolerance_factor=spec.tolerance_factor,

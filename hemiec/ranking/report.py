@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from hemiec.ranking.export import COLUMNS, MISSING, Column, distinct_methods, method_mark, missing_reasons
+from hemiec.ranking.export import COLUMNS, CORRECTED, MISSING, Column, distinct_methods, method_mark, missing_reasons
 from hemiec.ranking.leaderboard import quantity
 from hemiec.schemas.documents import HopSummary
 from hemiec.schemas.leaderboard import LeaderboardDoc, LeaderboardEntry
@@ -60,8 +60,12 @@ def to_html(doc: LeaderboardDoc) -> str:
         quantity=quantity,
         number=number,
         spread=spread,
+        interval=interval,
         method_mark=method_mark,
         MISSING=MISSING,
+        CORRECTED=CORRECTED,
+        any_corrected=any(quantity(entry, c.property).calibration for entry in doc.entries for c in COLUMNS),
+        any_interval=any(quantity(entry, c.property).interval for entry in doc.entries for c in COLUMNS),
     )
 
 
@@ -84,6 +88,13 @@ def spread(found: Quantity, digits: int) -> str:
     if found.std is not None:
         return f"± {number(found.std, digits)} (n = {found.n})"
     return f"n = {found.n}"
+
+
+def interval(found: Quantity, digits: int) -> str:
+    """Return the 90 % interval, such as ``[0.38, 0.71]``; nothing if there is none."""
+    if found.value is None or found.interval is None:
+        return ""
+    return f"[{number(found.interval[0], digits)}, {number(found.interval[1], digits)}]"
 
 
 def chemical(formula: str) -> Markup:
@@ -193,8 +204,10 @@ def _panel(doc: LeaderboardDoc, x: Column, y: Column) -> dict[str, Any]:
 
 
 def _error(found: Quantity) -> list[float]:
-    """Return how far the samples reach below and above the value: range, else deviation, else 0."""
+    """Return how far the 90 % interval reaches below and above the value; else range, else deviation, else 0."""
     assert found.value is not None
+    if found.interval is not None:
+        return [max(0.0, found.value - found.interval[0]), max(0.0, found.interval[1] - found.value)]
     if found.n > 1 and found.min is not None and found.max is not None:
         return [max(0.0, found.value - found.min), max(0.0, found.max - found.value)]
     return [found.std or 0.0, found.std or 0.0]
@@ -208,7 +221,8 @@ def _hover(entry: LeaderboardEntry) -> str:
         found = quantity(entry, column.property)
         line = f"{column.heading}: {number(found.value, column.digits)}"
         if found.value is not None:
-            line += f" {plotly_text(found.unit)}"
+            line += f"{CORRECTED if found.calibration else ''} {plotly_text(found.unit)}"
+            line += f", 90 % interval {interval(found, column.digits)}" if found.interval else ""
         lines.append(f"{line}, {spread(found, column.digits)}" if found.n > 1 else line)
     return "<br>".join(lines)
 

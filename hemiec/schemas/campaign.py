@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, StrictInt, field_validator
 
+from hemiec.schemas.ladder import Ladder
 from hemiec.schemas.quantity import Document
 
 #: Species to fraction, or a choice, or a grid, or a list of such mappings; `hemiec.composition.options` reads it.
@@ -94,11 +95,14 @@ class SqsSettings(Document):
 
 
 class ProtocolNames(Document):
-    """Which protocol computes which property."""
+    """Which protocol computes which property: a shipped name, the path of a YAML file, or a protocol itself."""
 
-    relax: str = Field("mlip-chgnet", description="Cell, energy and reference phases.")
-    barrier: str | None = Field("mlip-chgnet", description="Vacancies and hops; null for none.")
-    gap: str | None = Field("gpaw-fast", description="Band gap; null for none.")
+    relax: str | dict[str, Any] = Field("mlip-chgnet", description="Cell, energy and reference phases.")
+    barrier: str | dict[str, Any] | None = Field("mlip-chgnet", description="Vacancies and hops; null for none.")
+    gap: str | dict[str, Any] | None = Field("gpaw-fast", description="Band gap by DFT; null for none.")
+    confirm: str | dict[str, Any] | None = Field(
+        None, description="DFT energy of the relaxed cell and of the first hops' minima and saddles; null for none."
+    )
 
 
 class HopSettings(Document):
@@ -106,6 +110,9 @@ class HopSettings(Document):
 
     mobile: str = Field("O", description="Species that moves, on the X sublattice.")
     n: int = Field(3, ge=1, le=100, strict=True, description="Hops along the vacancy's walk; unit 1.")
+    confirm: int = Field(
+        1, ge=0, le=100, strict=True, description="How many of them `protocols.confirm` computes again; unit 1."
+    )
 
 
 class CampaignSpec(Document):
@@ -131,6 +138,9 @@ class CampaignSpec(Document):
     sqs: SqsSettings = Field(default_factory=SqsSettings, description="Special quasirandom structures.")
     protocols: ProtocolNames = Field(default_factory=ProtocolNames, description="Which protocol for which property.")
     hops: HopSettings = Field(default_factory=HopSettings, description="Which hops.")
+    ladder: Ladder | None = Field(
+        None, description="Tiers, what promotes and budgets; null computes everything for all candidates."
+    )
 
     @field_validator("oxidation_states", mode="before")
     @classmethod

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from hemiec.schemas.calculations import ElectronicStructure, GapStart
 from hemiec.schemas.quantity import Document, Quantity
 
 SCHEMA_VERSION = 1
@@ -238,6 +239,7 @@ class HopBarrierDoc(Document):
     reverse_barrier: float = Field(description="Saddle minus final minimum, in eV.")
     reaction_coordinate: list[float] = Field(description="Path length from the initial minimum, in angstrom.")
     energies: list[float] = Field(description="Initial minimum, saddle, final minimum, relative to the first, in eV.")
+    initial_energy: float = Field(description="Energy of the initial minimum, in eV per cell; the model's own zero.")
     max_force: float = Field(description="Largest force on an atom at the saddle, in eV/angstrom.")
     n_images: int = Field(description="Moving images of the band; unit 1.")
     n_steps: int = Field(description="Optimiser steps; unit 1.")
@@ -250,45 +252,6 @@ class HopBarrierDoc(Document):
         description="pymatgen Structures along the path (kept in GridFS)."
     )
     versions: dict[str, str] = Field(description="Versions of hemiec, the engine and ASE.")
-
-
-class ScfAttempt(Document):
-    """One attempt of a self-consistent calculation."""
-
-    settings: dict[str, Any] = Field(description="What this attempt changed: mixer, smearing, limits.")
-    converged: bool = Field(description="Whether all convergence criteria were met.")
-    n_iterations: int | None = Field(description="SCF iterations; unit 1; null if the code did not say.")
-    elapsed_s: float = Field(description="Wall time in s.")
-    message: str | None = Field(None, description="What went wrong, if anything did.")
-
-
-class GapDoc(Document):
-    """Band gap and electronic ground state from one DFT calculation."""
-
-    band_gap: float = Field(
-        ge=0, description="Fundamental (indirect) Kohn-Sham gap over both spins, in eV; 0 if metal."
-    )
-    direct_gap: float | None = Field(description="Smallest direct gap, in eV; null for a metal.")
-    is_metal: bool = Field(description="Whether the Fermi level crosses a band on the k-point mesh.")
-    valence_band_maximum: float | None = Field(description="Highest occupied eigenvalue, in eV; null for a metal.")
-    conduction_band_minimum: float | None = Field(description="Lowest empty eigenvalue, in eV; null for a metal.")
-    fermi_level: float = Field(description="Fermi level on the code's scale, in eV.")
-    total_moment: float = Field(description="Total magnetic moment of the cell, in Bohr magnetons.")
-    site_moments: list[float] = Field(description="Magnetic moment of each site, in Bohr magnetons.")
-    initial_moments: list[float] = Field(description="Starting magnetic moment of each site, in Bohr magnetons.")
-    energy: float = Field(description="Total energy at zero smearing, in eV per cell; code's own reference.")
-    functional: str = Field(description="Exchange-correlation functional.")
-    hubbard_u: dict[str, float] = Field(description="Effective U on the d or f shell of each species, in eV.")
-    cutoff_eV: float = Field(description="Plane-wave cutoff in eV.")
-    kpoint_mesh: list[int] = Field(description="k-point mesh; unit 1.")
-    smearing_eV: float = Field(description="Fermi-Dirac width in eV.")
-    spin_polarised: bool = Field(description="Whether both spin channels were computed.")
-    attempts: list[ScfAttempt] = Field(description="Every attempt made, the last one being the one reported.")
-    structure: dict[str, Any] = Field(description="pymatgen Structure the calculation was made for.")
-    datasets: dict[str, str] = Field(description="PAW dataset of each species with its fingerprint.")
-    protocol: str = Field(description="Protocol name.")
-    protocol_hash: str = Field(description="Hash of the protocol's physics.")
-    versions: dict[str, str] = Field(description="Versions of hemiec, the DFT code and ASE.")
 
 
 class ReferenceDoc(Document):
@@ -314,6 +277,22 @@ class HopSummary(Document):
     energies: list[float] = Field(description="Energy of each image relative to the initial state, in eV.")
     reason: str | None = Field(None, description="Why there is no barrier; null if there is one.")
     job_uuid: str = Field(description="jobflow job of the saddle search.")
+    dft_forward_barrier: float | None = Field(
+        None, description="The same by DFT single points at minima and saddle, in eV; null if not computed."
+    )
+    dft_reverse_barrier: float | None = Field(None, description="As dft_forward_barrier, of the reverse hop, in eV.")
+    vacancy_formation_energies: list[float] = Field(
+        default_factory=list,
+        description="Of the initial and the final vacancy at fixed cell, against half an O2 molecule with the "
+        "protocol's correction, in eV; empty if a job or O2 is missing, or another species moves.",
+    )
+    dft_vacancy_formation_energies: list[float] = Field(
+        default_factory=list, description="The same by DFT at the same geometries, in eV; empty if not computed."
+    )
+    dft_protocol: str | None = Field(None, description="DFT protocol of these.")
+    dft_protocol_hash: str | None = Field(None, description="Hash of its physics.")
+    dft_reason: str | None = Field(None, description="Why they are missing though asked for; else null.")
+    dft_job_uuid: str | None = Field(None, description="jobflow job of the DFT single points.")
 
 
 class JobRecord(Document):
@@ -340,6 +319,15 @@ class CandidateResult(Document):
         description="Formation enthalpy (0 K, no zero-point energy) from binary oxides, in eV/atom."
     )
     oxide_reaction: str | None = Field(None, description="Reaction behind the enthalpy from oxides, per formula unit.")
+    confirmed_formation_enthalpy_from_oxides_per_atom: Quantity = Field(
+        description="The same by DFT at the geometry of the relaxation, in eV/atom."
+    )
+    electronic: ElectronicStructure | None = Field(
+        None, description="Lowest magnetic solution of the gap calculation; null if there is none."
+    )
+    gap_starts: list[GapStart] = Field(
+        default_factory=list, description="Every magnetic start of the gap calculation, the lowest solution first."
+    )
     energy_per_atom: float | None = Field(None, description="Energy of the relaxed SQS, in eV/atom.")
     volume_per_atom: float | None = Field(None, description="Volume of the relaxed SQS, in angstrom^3/atom.")
     structure: dict[str, Any] | None = Field(None, description="pymatgen Structure of the relaxed SQS.")

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from hemiec.schemas.calculations import GapStart
 from hemiec.schemas.documents import HopSummary
 from hemiec.schemas.quantity import Document, Quantity
 
@@ -24,7 +25,7 @@ class Criterion(Document):
 class LeaderboardEntry(Document):
     """One candidate on the leaderboard."""
 
-    rank: int | None = Field(description="1 is best; null if a ranked property has no value.")
+    rank: int | None = Field(description="1 is best, by corrected values where there are; null if one is missing.")
     candidate_id: str = Field(description="Content hash of the composition.")
     formula: str = Field(description="Formula with site fractions.")
     label: str = Field(description="Short formula for people.")
@@ -34,6 +35,12 @@ class LeaderboardEntry(Document):
     migration_barrier: Quantity = Field(description="Migration barrier, in eV.")
     formation_energy_per_atom: Quantity = Field(description="From the elements, in eV/atom.")
     formation_enthalpy_from_oxides_per_atom: Quantity = Field(description="From binary oxides, in eV/atom.")
+    confirmed_formation_enthalpy_from_oxides_per_atom: Quantity | None = Field(
+        None, description="From binary oxides by DFT, in eV/atom; null if no result is shown."
+    )
+    gap_starts: list[GapStart] = Field(
+        default_factory=list, description="Every magnetic start behind the gap, the lowest solution first."
+    )
     oxide_reaction: str | None = Field(None, description="Reaction behind the enthalpy from oxides.")
     mean_B_valence: float = Field(description="Mean formal oxidation state on B, in e.")
     tolerance_factor: float | None = Field(None, description="Goldschmidt tolerance factor; unit 1.")

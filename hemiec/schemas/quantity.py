@@ -29,6 +29,11 @@ class Quantity(Document):
     )
     min: float | None = Field(None, description="Smallest sample, in `unit`.")
     max: float | None = Field(None, description="Largest sample, in `unit`.")
+    interval: tuple[float, float] | None = Field(None, description="90 % interval of `value`, in `unit`.")
+    uncorrected: float | None = Field(None, description="Value before the correction by `calibration`, in `unit`.")
+    calibration: str | None = Field(
+        None, description="calibration_id of the correction of value, std, min and max; null if there is none."
+    )
     reason: str | None = Field(None, description="Why there is no value; null if there is one.")
     protocol: str | None = Field(None, description="Name of the protocol that computed the samples.")
     protocol_hash: str | None = Field(None, description="Hash of that protocol's physics.")

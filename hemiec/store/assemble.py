@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pymatgen.core import Composition
 
 from hemiec.composition.fractions import VACANCY
-from hemiec.engines.protocol import MlipProtocol, load_mlip
+from hemiec.engines.mlip.protocol import MlipProtocol
+from hemiec.engines.protocol import Protocol, load_protocol
+from hemiec.engines.protocol import ProtocolReference as Reference
 from hemiec.errors import HemiecError, ThermoError
-from hemiec.schemas.documents import NOT_ASKED, CandidateResult, CandidateSpec, GapDoc, HopSummary, JobRecord
+from hemiec.schemas.calculations import GapDoc, GapStart
+from hemiec.schemas.documents import NOT_ASKED, CandidateResult, CandidateSpec, HopSummary, JobRecord
 from hemiec.schemas.quantity import Quantity
 from hemiec.thermo.formation import FormationEnergy, from_elements, from_oxides
+from hemiec.thermo.references import element_phase
 from hemiec.units import EV, EV_PER_ATOM
 
 Output = Mapping[str, Any]
+#: First word of the steps that numbers come from, to their tier.
+_TIER = {"basin": "relax", "hop": "barrier", "gap": "gap", "static": "confirm", "dft": "confirm"}
 
 
 @dataclass(frozen=True)
@@ -25,16 +31,19 @@ class Plan:
     """The jobs of one candidate in one campaign, with what is known of each.
 
     ``outputs`` maps job uuid to JobStore document, ``failures`` job uuid to the last line of its error,
-    ``references`` phase_id to the record of its job.
+    ``references`` and ``dft_references`` phase_id to the record of the job of the relaxed phase and of its DFT energy,
+    ``protocols`` tier to protocol; ``stopped`` says why no more is computed for the candidate.
     """
 
     plan_id: str
     candidate: CandidateSpec
     jobs: list[dict[str, Any]]
     references: dict[str, dict[str, Any]]
+    dft_references: dict[str, dict[str, Any]]
     outputs: Mapping[str, Output]
     failures: Mapping[str, str]
-    relax_protocol: str
+    protocols: Mapping[str, Reference | None]
+    stopped: str | None = None
 
     def job(self, step: str) -> dict[str, Any] | None:
         """Return the record of the job of a step, or None if the plan has no such step."""
@@ -50,25 +59,33 @@ class Plan:
         """Return why the job of a step has no output."""
         job = self.job(step)
         if job is None:
-            return NOT_ASKED
+            asked = self.protocols.get(_TIER[step.split("-")[0]]) is not None
+            return self.stopped if asked and self.stopped else NOT_ASKED
         if job["uuid"] in self.failures:
             return f"job {job['uuid']} failed: {self.failures[job['uuid']]}"
-        return f"job {job['uuid']} ({job['name']}) has not finished"
+        failed = next(
+            (f"; {j['step']} failed: {self.failures[j['uuid']]}" for j in self.jobs if j["uuid"] in self.failures), ""
+        )
+        return f"job {job['uuid']} ({job['name']}) has not finished{failed}"
 
 
 def assemble(plan: Plan) -> CandidateResult:
     """Return everything that a plan's finished jobs say about its candidate."""
-    sqs, basin = plan.output("sqs"), plan.output("basin")
+    sqs, basin, gap = plan.output("sqs"), plan.output("basin"), _gap(plan)
     hops = _hops(plan)
-    from_e, _ = _formation(plan, from_elements, "formation energy from the elements")
-    from_o, reaction = _formation(plan, from_oxides, "formation enthalpy from binary oxides at 0 K")
+    from_e, _ = _formation(plan, "relax", from_elements, "formation energy from the elements")
+    from_o, reaction = _formation(plan, "relax", from_oxides, "formation enthalpy from binary oxides at 0 K")
+    confirmed, _ = _formation(plan, "confirm", from_oxides, "formation enthalpy from binary oxides at 0 K")
     return CandidateResult(
         plan_id=plan.plan_id,
-        band_gap=_band_gap(plan),
+        band_gap=_band_gap(plan, gap),
         migration_barrier=_barrier(plan, hops),
         formation_energy_per_atom=from_e,
         formation_enthalpy_from_oxides_per_atom=from_o,
         oxide_reaction=reaction,
+        confirmed_formation_enthalpy_from_oxides_per_atom=confirmed,
+        electronic=gap.lowest.electronic if gap else None,
+        gap_starts=_gap_starts(plan, gap),
         energy_per_atom=basin["energy_per_atom"] if basin else None,
         volume_per_atom=basin["structure"]["lattice"]["volume"] / len(basin["structure"]["sites"]) if basin else None,
         structure=basin["structure"] if basin else None,
@@ -82,21 +99,50 @@ def assemble(plan: Plan) -> CandidateResult:
     )
 
 
-def _band_gap(plan: Plan) -> Quantity:
-    job, output = plan.job("gap"), plan.output("gap")
-    if job is None or output is None:
+def _gap(plan: Plan) -> GapDoc | None:
+    output = plan.output("gap")
+    return None if output is None else GapDoc.model_validate(output)
+
+
+def _gap_starts(plan: Plan, gap: GapDoc | None) -> list[GapStart]:
+    """Return the magnetic starts, failed ones with the reason from the LaunchPad."""
+    return [
+        start.model_copy(update={"reason": plan.failures.get(start.job_uuid, start.reason)}) if start.reason else start
+        for start in (gap.starts if gap else [])
+    ]
+
+
+def _band_gap(plan: Plan, gap: GapDoc | None) -> Quantity:
+    job = plan.job("gap")
+    if job is None or gap is None:
         return Quantity(value=None, unit=EV, method="band gap", reason=plan.why_missing("gap"))
-    gap = GapDoc.model_validate(output)
+    lowest, found = gap.lowest, [start.band_gap for start in gap.starts if start.band_gap is not None]
     return Quantity(
         value=gap.band_gap,
         unit=EV,
-        method=f"{gap.functional}+U, spin-polarised, GPAW plane waves {gap.cutoff_eV:g} eV ({gap.protocol}); "
-        "0 means metal or not resolved by the smearing",
-        n=1,
-        protocol=gap.protocol,
-        protocol_hash=gap.protocol_hash,
-        job_uuids=[job["uuid"]],
+        method=_gap_method(gap),
+        n=len(found),
+        std=gap.spread,
+        min=min(found),
+        max=max(found),
+        protocol=lowest.protocol,
+        protocol_hash=lowest.protocol_hash,
+        job_uuids=[job["uuid"], gap.starts[0].job_uuid],
     )
+
+
+def _gap_method(gap: GapDoc) -> str:
+    """Return in words how a gap was computed."""
+    lowest = gap.lowest
+    name = f"{lowest.functional}{'+U' if lowest.hubbard_u else ''}"
+    spin = "spin-paired (no magnetic element)"
+    if lowest.magnetic_start is not None:
+        spin = f"lowest of {len(gap.starts)} magnetic starts ({lowest.magnetic_start}), std over them"
+        if len(gap.starts) == 1:
+            spin = f"one magnetic start ({lowest.magnetic_start}): the ground state was not searched"
+    check = lowest.electronic.kpoint_check if lowest.electronic else None
+    checked = f"; checked on a {'x'.join(map(str, check.kpoint_mesh))} mesh" if check else ""
+    return f"{name}, {spin}, {lowest.cutoff_eV:g} eV ({lowest.protocol}){checked}; 0 means metal or not resolved"
 
 
 def _hops(plan: Plan) -> list[HopSummary]:
@@ -117,9 +163,51 @@ def _hops(plan: Plan) -> list[HopSummary]:
                 energies=output["energies"] if output else [],
                 reason=None if output else plan.why_missing(job["step"]),
                 job_uuid=job["uuid"],
+                vacancy_formation_energies=_vacancies(plan, job["step"], "relax"),
+                dft_vacancy_formation_energies=_vacancies(plan, f"dft-{job['step']}", "confirm"),
+                **_dft_hop(plan, f"dft-{job['step']}"),
             )
         )
     return summaries
+
+
+def _dft_hop(plan: Plan, step: str) -> dict[str, Any]:
+    """Return what DFT says of a hop, as fields of its summary."""
+    job, output = plan.job(step), plan.output(step)
+    if job is None:
+        return {}
+    if output is None:
+        return {"dft_reason": plan.why_missing(step), "dft_job_uuid": job["uuid"]}
+    return {
+        "dft_forward_barrier": output["forward_barrier"],
+        "dft_reverse_barrier": output["reverse_barrier"],
+        "dft_protocol": output["protocol"],
+        "dft_protocol_hash": output["protocol_hash"],
+        "dft_job_uuid": job["uuid"],
+    }
+
+
+def _vacancies(plan: Plan, step: str, tier: Literal["relax", "confirm"]) -> list[float]:
+    """Return the formation energies of a hop's initial and final vacancy, in eV; empty if anything is missing."""
+    hop, host = plan.output(step), plan.output({"relax": "basin", "confirm": "static"}[tier])
+    walk = plan.output("walk")
+    references = {"relax": plan.references, "confirm": plan.dft_references}[tier]
+    O2 = energies_of(references, plan.outputs).get(element_phase("O").phase_id)
+    if hop is None or host is None or walk is None or walk["mobile"] != "O" or O2 is None:
+        return []
+    if tier == "relax" and (
+        "initial_energy" not in hop or plan.protocols.get("relax") != plan.protocols.get("barrier")
+    ):
+        return []
+    mu_O = O2 + _protocol(plan, tier).thermo.o2_correction_eV_per_O
+    host_energy = (
+        host["energy_per_atom"] * len(host["structure"]["sites"]) if tier == "relax" else host["lowest"]["energy"]
+    )
+    if tier == "relax":
+        ends = [hop["initial_energy"], hop["initial_energy"] + hop["energies"][-1]]
+    else:
+        ends = [hop["energies"][0], hop["energies"][-1]]
+    return [float(energy) + mu_O - float(host_energy) for energy in ends]
 
 
 def _barrier(plan: Plan, hops: list[HopSummary]) -> Quantity:
@@ -129,9 +217,8 @@ def _barrier(plan: Plan, hops: list[HopSummary]) -> Quantity:
         "median of forward and reverse barriers of single vacancy hops, improved-tangent band and minimum-mode saddle"
     )
     if not jobs:
-        return Quantity(value=None, unit=EV, method=method, reason=NOT_ASKED)
-    protocol = load_mlip(jobs[0]["protocol"])
-    method += f" with {protocol.model.force_field} ({protocol.name}), std over both directions"
+        return Quantity(value=None, unit=EV, method=method, reason=plan.why_missing("hop-1"))
+    method += f" with {_model(plan, 'barrier')}, std over both directions"
     if not done:
         return Quantity(value=None, unit=EV, method=method, reason=hops[0].reason)
     barriers = np.array([b for hop in done for b in (hop.forward_barrier, hop.reverse_barrier)], dtype=float)
@@ -143,27 +230,50 @@ def _barrier(plan: Plan, hops: list[HopSummary]) -> Quantity:
         std=float(barriers.std(ddof=1)),
         min=float(barriers.min()),
         max=float(barriers.max()),
-        protocol=protocol.name,
+        protocol=jobs[0]["protocol"],
         protocol_hash=jobs[0]["protocol_hash"],
         job_uuids=[hop.job_uuid for hop in done],
     )
 
 
-def _formation(plan: Plan, compute: Callable[..., FormationEnergy], method: str) -> tuple[Quantity, str | None]:
+def _protocol(plan: Plan, tier: str) -> Protocol:
+    reference = plan.protocols.get(tier)
+    if reference is None:
+        raise ThermoError(NOT_ASKED)
+    return load_protocol(reference)
+
+
+def _model(plan: Plan, tier: str) -> str:
+    """Return model or functional of a tier's protocol with its name."""
+    protocol = _protocol(plan, tier)
+    model = protocol.model.force_field if isinstance(protocol, MlipProtocol) else protocol.functional
+    return f"{model} ({protocol.name})"
+
+
+def _formation(
+    plan: Plan, tier: Literal["relax", "confirm"], compute: Callable[..., FormationEnergy], method: str
+) -> tuple[Quantity, str | None]:
     """Return a formation energy with provenance and its reaction, or the reason there is none."""
-    protocol = load_mlip(plan.relax_protocol)
-    method = f"{method}, {protocol.model.force_field} ({protocol.name})"
-    correction = protocol.thermo.o2_correction_eV_per_O
-    basin, job = plan.output("basin"), plan.job("basin")
+    step = {"relax": "basin", "confirm": "static"}[tier]
+    references = {"relax": plan.references, "confirm": plan.dft_references}[tier]
     try:
-        if basin is None or job is None:
-            raise ThermoError(plan.why_missing("basin"))
+        protocol = _protocol(plan, tier)
+        method = f"{method}, {_model(plan, tier)}"
+        output, job = plan.output(step), plan.job(step)
+        if output is None or job is None:
+            raise ThermoError(plan.why_missing(step))
         _require_comparable(plan.candidate, protocol, compute)
-        references = reference_energies(plan, protocol)
-        result = compute(plan.candidate, basin["energy_per_atom"], references, correction, made=_made(plan))
+        correction = protocol.thermo.o2_correction_eV_per_O
+        energy = output["energy_per_atom"] if tier == "relax" else output["lowest"]["energy_per_atom"]
+        result = compute(plan.candidate, energy, energies_of(references, plan.outputs), correction, made=_made(plan))
     except HemiecError as error:
-        return Quantity(value=None, unit=EV_PER_ATOM, method=method, reason=_reason(plan, error)), None
+        return Quantity(value=None, unit=EV_PER_ATOM, method=method, reason=_reason(plan, references, error)), None
     uses_o2 = any(phase.is_molecule for phase in result.phases)
+    own = (
+        [j["uuid"] for j in plan.jobs if j["step"] == output["step"]]
+        if tier == "relax"
+        else [output["starts"][0]["job_uuid"]]
+    )
     return Quantity(
         value=result.value,
         unit=EV_PER_ATOM,
@@ -171,8 +281,8 @@ def _formation(plan: Plan, compute: Callable[..., FormationEnergy], method: str)
         n=1,
         protocol=protocol.name,
         protocol_hash=job["protocol_hash"],
-        job_uuids=[job["uuid"], *(j["uuid"] for j in plan.jobs if j["step"] == basin["step"])],
-        reference_job_uuids=[plan.references[phase.phase_id]["uuid"] for phase in result.phases],
+        job_uuids=[job["uuid"], *own],
+        reference_job_uuids=[references[phase.phase_id]["uuid"] for phase in result.phases],
     ), result.reaction
 
 
@@ -189,7 +299,7 @@ def _made(plan: Plan) -> Composition | None:
     return Composition({species: n / sqs["n_formula_units"] for species, n in amounts.items()})
 
 
-def _require_comparable(candidate: CandidateSpec, protocol: MlipProtocol, compute: Callable[..., Any]) -> None:
+def _require_comparable(candidate: CandidateSpec, protocol: Protocol, compute: Callable[..., Any]) -> None:
     species = {s for site in candidate.sites.values() for s in site}
     shifted = sorted(species & set(protocol.thermo.not_from_elements))
     if compute is from_elements and shifted:
@@ -197,26 +307,29 @@ def _require_comparable(candidate: CandidateSpec, protocol: MlipProtocol, comput
             f"{protocol.name} puts compounds and metals of {', '.join(shifted)} on different energy scales; "
             "use the enthalpy from oxides"
         )
+    if not isinstance(protocol, MlipProtocol) and not protocol.energies:
+        raise ThermoError(f"{protocol.name} is for gaps: its total energies are not converged")
 
 
-def reference_energies(plan: Plan, protocol: MlipProtocol) -> dict[str, float]:
-    """Return phase_id to energy, in eV/atom, of every reference phase whose relaxation converged."""
+def energies_of(references: Mapping[str, dict[str, Any]], outputs: Mapping[str, Output]) -> dict[str, float]:
+    """Return phase_id to energy, in eV/atom, of every reference phase that has finished and converged."""
     energies = {}
-    for phase_id, job in plan.references.items():
-        document = plan.outputs.get(job["uuid"])
+    for phase_id, job in references.items():
+        document = outputs.get(job["uuid"])
         if document is None:
             continue
-        output = document["output"]["output"]
-        if float(np.linalg.norm(output["forces"], axis=1).max()) <= protocol.relax.allowed_force:
-            energies[phase_id] = float(output["energy_per_atom"])
+        output = document["output"]
+        calculation = output.get("lowest", output)
+        if calculation["converged"]:
+            energies[phase_id] = float(calculation["energy_per_atom"])
     return energies
 
 
-def _reason(plan: Plan, error: HemiecError) -> str:
+def _reason(plan: Plan, references: Mapping[str, dict[str, Any]], error: HemiecError) -> str:
     """Return the reason in a few words, with the failed job of a reference phase if there is one."""
     failed = [
         f"{p} (job {j['uuid']}): {plan.failures[j['uuid']]}"
-        for p, j in plan.references.items()
+        for p, j in references.items()
         if j["uuid"] in plan.failures
     ]
     text = error.message.rstrip(".")
@@ -241,6 +354,6 @@ def _record(plan: Plan, job: Mapping[str, Any]) -> JobRecord:
 def _versions(plan: Plan) -> dict[str, str]:
     versions: dict[str, str] = {}
     for job in plan.jobs:
-        output = plan.output(job["step"])
-        versions |= (output or {}).get("versions") or {}
+        output = plan.output(job["step"]) or {}
+        versions |= output.get("versions") or output.get("lowest", {}).get("versions") or {}
     return versions

@@ -12,21 +12,26 @@ from maggma.core import Builder
 from maggma.stores import MongoStore
 from pydantic import ValidationError
 
-from hemiec.engines.protocol import load_mlip
+from hemiec.engines.protocol import load_protocol
 from hemiec.errors import HemiecError, StoreError
+from hemiec.ranking.calibration import calibrated_result
+from hemiec.schemas.calibration import CalibrationDoc
 from hemiec.schemas.documents import PROPERTIES, CandidateDoc, CandidateResult, CandidateSpec, ReferenceDoc
 from hemiec.schemas.quantity import Quantity
-from hemiec.store.assemble import Plan, assemble, reference_energies
+from hemiec.store.assemble import Plan, assemble, energies_of
+from hemiec.store.calibration import current_calibrations
 from hemiec.store.database import Database
 
 #: Raise it when a change here or in `assemble` changes what is built: everything is then built anew.
-BUILDER_VERSION = 1
+BUILDER_VERSION = 2
 #: Large parts of outputs that no number is made from.
 _NOT_NEEDED = {
     "output.images": 0,
     "output.objects": 0,
     "output.vacancy_structures": 0,
-    "output.output.ionic_steps": 0,
+    "output.trajectory": 0,
+    "output.forces": 0,
+    "output.lowest.forces": 0,
     "output.warren_cowley": 0,
     "output.host": 0,
 }
@@ -36,8 +41,8 @@ class CandidateBuilder(Builder):
     """Gather the outputs of every candidate's jobs into one document per candidate.
 
     Incremental: a candidate is built again only if one of its jobs or reference jobs finished or failed
-    since, if its campaigns changed, or if the builder did. Numbers that cannot be built are null with
-    the reason; a candidate that cannot be built at all keeps its old document.
+    since, if its campaigns or the current calibrations changed, or if the builder did. Numbers that cannot
+    be built are null with the reason; a candidate that cannot be built at all keeps its old document.
 
     Parameters
     ----------
@@ -46,6 +51,8 @@ class CandidateBuilder(Builder):
     """
 
     def __init__(self, database: Database, **kwargs: Any) -> None:
+        self.database = database
+        self.calibrations: list[CalibrationDoc] = []
         shared = {"database": database.name, "uri": database.uri, "mongoclient_kwargs": database.client_kwargs}
         self.campaigns = MongoStore(collection_name="campaigns", key="name", **shared)
         self.outputs = MongoStore(collection_name="outputs", key="uuid", **shared)
@@ -62,6 +69,8 @@ class CandidateBuilder(Builder):
     def get_items(self) -> Iterator[dict[str, Any]]:
         """Yield what each candidate that needs building is made from."""
         campaigns = list(self.campaigns.query())
+        self.calibrations = current_calibrations(self.database)
+        calibration_ids = [calibration.calibration_id for calibration in self.calibrations]
         plans: dict[str, list[tuple[str, dict[str, Any], dict[str, Any]]]] = {}
         for campaign in campaigns:
             for entry in campaign["candidates"]:
@@ -74,7 +83,14 @@ class CandidateBuilder(Builder):
             }
             failures = self._failures(uuids - set(done))
             stamp = _hash(
-                [BUILDER_VERSION, [e[0] for e in entries], [e[1] for e in entries], done, failures, _thermo(entries)]
+                [
+                    [BUILDER_VERSION, calibration_ids],
+                    [e[0] for e in entries],
+                    [e[1] for e in entries],
+                    done,
+                    failures,
+                    _thermo(entries),
+                ]
             )
             built = self.candidates.query_one({"candidate_id": candidate_id}, ["input_hash"])
             if built is None or built["input_hash"] != stamp:
@@ -92,18 +108,21 @@ class CandidateBuilder(Builder):
         results: dict[str, CandidateResult] = {}
         specs: dict[str, CandidateSpec] = {}
         references: dict[str, ReferenceDoc] = {}
-        for _, entry, campaign in item["entries"]:
+        for entry, campaign in _one_per_plan(item["entries"]):
             spec = CandidateSpec.model_validate(entry["candidate"])
             plan = Plan(
                 plan_id=entry["plan_id"],
                 candidate=spec,
                 jobs=entry["jobs"],
-                references={job["phase_id"]: job for job in campaign["references"]},
+                references=_by_phase(campaign, "reference"),
+                dft_references=_by_phase(campaign, "reference-static"),
                 outputs=outputs,
                 failures=item["failures"],
-                relax_protocol=campaign["relax_protocol"],
+                protocols=campaign["spec"]["protocols"],
+                stopped=_stopped(entry, campaign),
             )
-            results[plan.plan_id], specs[plan.plan_id] = assemble(plan), spec
+            results[plan.plan_id] = calibrated_result(assemble(plan), spec, self.calibrations)
+            specs[plan.plan_id] = spec
             references |= _reference_docs(plan)
         ordered = sorted(results.values(), key=_preference, reverse=True)
         candidate = CandidateDoc(
@@ -192,28 +211,65 @@ def _best(name: str, ordered: list[CandidateResult]) -> Quantity:
     return next((q for q in quantities if q.value is not None), quantities[0])
 
 
+def _one_per_plan(entries: list[tuple[str, dict[str, Any], dict[str, Any]]]) -> list[tuple[dict[str, Any], ...]]:
+    """Return each plan once, as entry and campaign, with the jobs of all campaigns that share it.
+
+    The ladder of one campaign may have gone further than that of another.
+    """
+    merged: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+    for _, entry, campaign in entries:
+        if entry["plan_id"] not in merged:
+            merged[entry["plan_id"]] = entry, campaign
+            continue
+        first, other = merged[entry["plan_id"]]
+        both = sorted((first, entry), key=lambda e: len(e["jobs"]))
+        jobs = {job["uuid"]: job for e in both for job in e["jobs"]}
+        references = {job["uuid"]: job for c in (other, campaign) for job in c["references"]}
+        furthest = campaign if both[1] is entry else other
+        merged[entry["plan_id"]] = (
+            both[1] | {"jobs": list(jobs.values())},
+            furthest | {"references": list(references.values())},
+        )
+    return list(merged.values())
+
+
+def _stopped(entry: dict[str, Any], campaign: dict[str, Any]) -> str | None:
+    """Return why a ladder computes no more for a candidate for now; None where it computes everything."""
+    ladder = campaign["spec"].get("ladder")
+    if not ladder or entry["tier"] == ladder[-1]["tier"]:
+        return None
+    return entry["stopped"] or f"the ladder has not come further than tier {entry['tier'] or ladder[0]['tier']} yet"
+
+
+def _by_phase(campaign: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    """Return phase_id to the job of that kind."""
+    return {job["phase_id"]: job for job in campaign["references"] if job["kind"] == kind}
+
+
 def _reference_docs(plan: Plan) -> dict[str, ReferenceDoc]:
     documents = {}
-    for phase_id, energy in reference_energies(plan, load_mlip(plan.relax_protocol)).items():
-        job = plan.references[phase_id]
-        reference_id = f"{phase_id}:{job['protocol_hash']}"
-        documents[reference_id] = ReferenceDoc(
-            reference_id=reference_id,
-            phase=job["label"],
-            formula=phase_id.split("-")[0],
-            energy_per_atom=energy,
-            protocol=job["protocol"],
-            protocol_hash=job["protocol_hash"],
-            job_uuid=job["uuid"],
-            last_updated=datetime.now(UTC),
-        )
+    for references in (plan.references, plan.dft_references):
+        for phase_id, energy in energies_of(references, plan.outputs).items():
+            job = references[phase_id]
+            reference_id = f"{phase_id}:{job['protocol_hash']}"
+            documents[reference_id] = ReferenceDoc(
+                reference_id=reference_id,
+                phase=job["label"],
+                formula=phase_id.split("-")[0],
+                energy_per_atom=energy,
+                protocol=job["protocol"],
+                protocol_hash=job["protocol_hash"],
+                job_uuid=job["uuid"],
+                last_updated=datetime.now(UTC),
+            )
     return documents
 
 
 def _thermo(entries: list[tuple[str, dict[str, Any], dict[str, Any]]]) -> list[Any]:
     """Return the settings that decide numbers at build time."""
-    names = sorted({campaign["relax_protocol"] for _, _, campaign in entries})
-    return [load_mlip(name).thermo.model_dump(mode="json") for name in names]
+    used = [campaign["spec"]["protocols"].get(tier) for _, _, campaign in entries for tier in ("relax", "confirm")]
+    settings = [load_protocol(reference).thermo.model_dump(mode="json") for reference in used if reference]
+    return sorted(settings, key=str)
 
 
 def _hash(content: Any) -> str:

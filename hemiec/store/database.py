@@ -32,8 +32,8 @@ class Database:
     """A reachable MongoDB database with hemiec's collections.
 
     ``outputs`` holds what jobs return, ``data`` (GridFS) trajectories and paths, ``fireworks``,
-    ``workflows`` and ``launches`` belong to the LaunchPad, ``campaigns``, ``candidates`` and
-    ``references`` are ours.
+    ``workflows`` and ``launches`` belong to the LaunchPad, ``campaigns``, ``candidates``, ``references`` and
+    ``calibrations`` are ours.
     """
 
     uri: str = field(repr=False)
@@ -84,6 +84,7 @@ class Database:
         self["candidates"].create_index("campaigns")
         self["references"].create_index("reference_id", unique=True)
         self["campaigns"].create_index("name", unique=True)
+        self["calibrations"].create_index("calibration_id", unique=True)
         self["fireworks"].create_index("spec.hemiec.uuid")
 
     def close(self) -> None:

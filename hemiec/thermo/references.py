@@ -61,17 +61,26 @@ class ReferencePhase(Document):
         ThermoError
             If the table entry does not give the number of atoms it states.
         """
-        from pymatgen.core import Lattice, Structure
-
-        species, coords = zip(*self.sites, strict=True)
-        structure = Structure.from_spacegroup(
-            self.space_group, Lattice.from_parameters(*self.lattice), species, coords
-        ).get_primitive_structure(tolerance=_PRIMITIVE_TOLERANCE)
+        sites = tuple((species, tuple(coords)) for species, coords in self.sites)
+        structure = _from_spacegroup(self.space_group, tuple(self.lattice), sites).copy()
         if len(structure) != self.primitive_atoms:
             raise ThermoError(
                 f"reference phase {self.phase_id}: {len(structure)} atoms, expected {self.primitive_atoms}."
             )
         return structure
+
+
+@lru_cache(maxsize=256)
+def _from_spacegroup(
+    number: int, lattice: tuple[float, ...], sites: tuple[tuple[str, tuple[float, ...]], ...]
+) -> Structure:
+    """Return the primitive cell; kept, for pymatgen takes up to a second to set up a space group."""
+    from pymatgen.core import Lattice, Structure
+
+    species, coords = zip(*sites, strict=True)
+    return Structure.from_spacegroup(
+        number, Lattice.from_parameters(*lattice), species, coords
+    ).get_primitive_structure(tolerance=_PRIMITIVE_TOLERANCE)
 
 
 @lru_cache(maxsize=1)

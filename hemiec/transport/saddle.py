@@ -43,10 +43,11 @@ class SaddleSearch:
 
 @dataclass(frozen=True)
 class MinimumEnergyPath:
-    """Minimum, saddle, minimum: energies in eV relative to the first, lengths in angstrom."""
+    """Minimum, saddle, minimum: energies in eV relative to the first (itself in eV per cell), lengths in angstrom."""
 
     images: list[Structure]
     energies: list[float]
+    initial_energy: float
     reaction_coordinate: list[float]
     max_force: float
     n_steps: int
@@ -118,6 +119,7 @@ def find_saddle(
             return MinimumEnergyPath(
                 images=images,
                 energies=energies,
+                initial_energy=float(before.get_potential_energy()),
                 reaction_coordinate=lengths,
                 max_force=saddle.max_force,
                 n_steps=n_steps,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from jobflow import Flow, Job
 
 from hemiec.composition.fractions import VACANCY
 from hemiec.composition.space import enumerate_candidates
-from hemiec.engines.gpaw import refuse_open_shells
-from hemiec.engines.protocol import load_gpaw, load_mlip
+from hemiec.engines.makers import refuse_elements
+from hemiec.engines.protocol import load_dft, load_mlip, read_protocol_file
 from hemiec.errors import CampaignError, EngineError
 from hemiec.schemas.campaign import CampaignSpec
 from hemiec.schemas.documents import CandidateSpec
+from hemiec.schemas.ladder import TIERS, TierName
 from hemiec.schemas.validation import read_yaml, validate
 from hemiec.structures.plan import plan_cell
 from hemiec.thermo.references import ReferencePhase, required_phases
@@ -29,47 +30,90 @@ MAX_CANDIDATES = 2_000
 
 
 @dataclass(frozen=True)
+class Climb:
+    """How far a campaign's candidates have come on its ladder; nobody has entered it at the start.
+
+    ``reached`` maps candidate_id to the highest tier that it was let into, ``stopped`` to the reason why it goes no
+    further for now, and ``promotions`` records the promotion jobs so far, in the order in which they were made.
+    """
+
+    reached: Mapping[str, TierName] = field(default_factory=dict)
+    stopped: Mapping[str, str] = field(default_factory=dict)
+    promotions: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True)
 class Campaign:
-    """A checked campaign with its candidates."""
+    """A checked campaign with its candidates, and how far they have come."""
 
     spec: CampaignSpec
     candidates: list[CandidateSpec]
+    climb: Climb = field(default_factory=Climb)
 
-    @property
+    @cached_property
     def maker(self) -> CandidateMaker:
         """The maker of every candidate's flow."""
         spec = self.spec
         return CandidateMaker(seed=spec.seed, sqs=spec.sqs, protocols=spec.protocols, hops=spec.hops)
 
+    @cached_property
+    def plan_ids(self) -> dict[str, str]:
+        """Candidate to the hash of what is computed for it and how."""
+        return {candidate.candidate_id: self.maker.plan_id(candidate) for candidate in self.candidates}
+
     @property
     def phases(self) -> list[ReferencePhase]:
         """The reference phases that the candidates need, each once."""
-        found = {phase.phase_id: phase for c in self.candidates for phase in required_phases(c)}
-        return list(found.values())
+        return _phases(self.candidates)
+
+    def tiers_of(self, candidate_id: str) -> tuple[str, ...]:
+        """Return what is computed for a candidate: all without a ladder, else what it has reached.
+
+        The relaxed cell is part of every tier; a tier that the ladder leaves out is not computed.
+        """
+        if self.spec.ladder is None:
+            return self.maker.tiers
+        reached = self.climb.reached.get(candidate_id)
+        if reached is None or reached == TIERS[0]:
+            return ()
+        names = {"relax", *(tier.tier for tier in self.spec.ladder)}
+        return tuple(tier for tier in TIERS[1 : TIERS.index(reached) + 1] if tier in names)
 
     @cached_property
     def candidate_flows(self) -> list[Flow]:
-        """One flow per candidate."""
-        return [self.maker.make(candidate) for candidate in self.candidates]
+        """One flow per candidate for which something is computed."""
+        return [flow for flow in self._flow_by_id.values() if flow is not None]
+
+    @cached_property
+    def _flow_by_id(self) -> dict[str, Flow | None]:
+        found: dict[str, Flow | None] = {}
+        for candidate in self.candidates:
+            tiers = self.tiers_of(candidate.candidate_id)
+            found[candidate.candidate_id] = self.maker.make(candidate, tiers) if tiers else None
+        return found
 
     @cached_property
     def reference_flows(self) -> list[Flow]:
-        """One flow per reference phase."""
-        maker = ReferenceMaker(protocol=self.spec.protocols.relax)
-        return [maker.make(phase) for phase in self.phases]
+        """One flow per reference phase of the candidates for which something is computed."""
+        names = self.spec.protocols
+        computed = [c for c in self.candidates if self.tiers_of(c.candidate_id)]
+        confirmed = {p.phase_id for p in _phases([c for c in computed if "confirm" in self.tiers_of(c.candidate_id)])}
+        plain = ReferenceMaker(protocol=names.relax)
+        with_dft = ReferenceMaker(protocol=names.relax, confirm=names.confirm)
+        return [(with_dft if p.phase_id in confirmed else plain).make(p) for p in _phases(computed)]
 
     @property
     def flows(self) -> list[Flow]:
-        """Everything there is to run."""
+        """Everything there is to run at present."""
         return [*self.candidate_flows, *self.reference_flows]
 
     @property
     def job_uuids(self) -> list[str]:
-        """The uuids of all jobs."""
+        """The uuids of all jobs that there are at present."""
         return [job.uuid for flow in self.flows for job in jobs_of(flow)]
 
     def document(self) -> dict[str, Any]:
-        """Return what the store keeps: the campaign as written and which job computes what."""
+        """Return what the store keeps: the campaign as written, who has come how far, and which job computes what."""
         return {
             "name": self.spec.name,
             "spec": self.spec.model_dump(mode="json"),
@@ -77,19 +121,65 @@ class Campaign:
             "candidates": [
                 {
                     "candidate": candidate.to_mongo(),
-                    "plan_id": self.maker.plan_id(candidate),
-                    "jobs": [job.metadata["hemiec"] | {"name": job.name} for job in jobs_of(flow)],
+                    "plan_id": self.plan_ids[candidate.candidate_id],
+                    "tier": self.climb.reached.get(candidate.candidate_id) if self.spec.ladder else None,
+                    "stopped": self.climb.stopped.get(candidate.candidate_id) if self.spec.ladder else None,
+                    "jobs": _records(self._flow_by_id[candidate.candidate_id]),
                 }
-                for candidate, flow in zip(self.candidates, self.candidate_flows, strict=True)
+                for candidate in self.candidates
             ],
-            "references": [
-                job.metadata["hemiec"] | {"name": job.name} for flow in self.reference_flows for job in jobs_of(flow)
-            ],
+            "references": [record for flow in self.reference_flows for record in _records(flow)],
+            "promotions": [dict(record) for record in self.climb.promotions] if self.spec.ladder else [],
         }
+
+    def continuing(self, earlier: Mapping[str, Any] | None) -> Campaign:
+        """Return the campaign as far as an earlier submission of that name had come, by its document.
+
+        What was reached holds where the plan and the tier are still the same; a promotion is kept with its tier.
+        """
+        if earlier is None or self.spec.ladder is None:
+            return self
+        names = {tier.tier for tier in self.spec.ladder}
+        kept = [
+            entry
+            for entry in earlier["candidates"]
+            if self.plan_ids.get(entry["candidate"]["candidate_id"]) == entry["plan_id"] and entry.get("tier") in names
+        ]
+        return replace(
+            self,
+            climb=Climb(
+                reached={entry["candidate"]["candidate_id"]: entry["tier"] for entry in kept},
+                stopped={e["candidate"]["candidate_id"]: e["stopped"] for e in kept if e["stopped"] is not None},
+                promotions=tuple(record for record in earlier.get("promotions", []) if record["tier"] in names),
+            ),
+        )
+
+
+def campaign_of(document: Mapping[str, Any]) -> Campaign:
+    """Return the campaign of a document of the store, as far as it has come.
+
+    Raises
+    ------
+    CampaignError
+        If an older version of hemiec wrote it in another form.
+    """
+    where = f"campaign {document['name']} in the store"
+    spec = validate(CampaignSpec, document["spec"], where, CampaignError)
+    candidates = [validate(CandidateSpec, e["candidate"], where, CampaignError) for e in document["candidates"]]
+    return Campaign(spec, candidates).continuing(document)
+
+
+def _phases(candidates: Sequence[CandidateSpec]) -> list[ReferencePhase]:
+    found = {phase.phase_id: phase for c in candidates for phase in required_phases(c)}
+    return list(found.values())
+
+
+def _records(flow: Flow | None) -> list[dict[str, Any]]:
+    return [] if flow is None else [job.metadata["hemiec"] | {"name": job.name} for job in jobs_of(flow)]
 
 
 def jobs_of(flow: Flow) -> Iterator[Job]:
-    """Yield the jobs of a flat flow, parents first."""
+    """Yield the jobs of a flow, parents first."""
     for job, _ in flow.iterflow():
         yield job
 
@@ -117,12 +207,22 @@ def load_campaign(path: str | Path) -> Campaign:
         more than :data:`MAX_CANDIDATES`.
     """
     where = str(path)
-    spec = read_spec(path)
+    spec = _with_protocol_files(read_spec(path), Path(path).parent, where)
     names = spec.protocols
     load_mlip(names.relax, where=f"{where}: protocols.relax")
     if names.barrier is not None:
         load_mlip(names.barrier, where=f"{where}: protocols.barrier")
-    gap = load_gpaw(names.gap, where=f"{where}: protocols.gap") if names.gap is not None else None
+    dft = {
+        key: load_dft(reference, where=f"{where}: protocols.{key}")
+        for key, reference in (("gap", names.gap), ("confirm", names.confirm))
+        if reference is not None
+    }
+    if "confirm" in dft and not dft["confirm"].energies:
+        raise CampaignError(
+            f"{where}: protocols.confirm: {dft['confirm'].name} is for gaps; its total energies are not converged.",
+            mend="use one whose `energies` is true, such as gpaw-standard",
+        )
+    _check_ladder(spec, where)
     candidates = enumerate_candidates(spec, where=where, limit=MAX_CANDIDATES)
     for candidate in candidates:
         plan_cell(candidate, spec.sqs, where=f"{where}: {candidate.label}")
@@ -132,9 +232,35 @@ def load_campaign(path: str | Path) -> Campaign:
                 f"{where}: hops.mobile is {spec.hops.mobile!r}, which is not on the X site of {candidate.label}.",
                 mend=f"use one of {', '.join(anions)}",
             )
-        if gap is not None:
+        for protocol in dft.values():
             try:
-                refuse_open_shells([s for site in candidate.sites.values() for s in site], gap)
+                refuse_elements({s for site in candidate.sites.values() for s in site}, protocol)
             except EngineError as error:
                 raise CampaignError(f"{where}: {candidate.label}: {error.message}", mend=error.mend) from error
     return Campaign(spec, candidates)
+
+
+def _with_protocol_files(spec: CampaignSpec, folder: Path, where: str) -> CampaignSpec:
+    """Return the spec with every protocol that is the path of a YAML file, seen from the campaign, replaced by it."""
+    read = {
+        key: read_protocol_file(folder / reference)
+        for key, reference in spec.protocols
+        if isinstance(reference, str) and reference.endswith((".yaml", ".yml"))
+    }
+    return spec.model_copy(update={"protocols": spec.protocols.model_copy(update=read)}) if read else spec
+
+
+def _check_ladder(spec: CampaignSpec, where: str) -> None:
+    """Refuse tiers that have no protocol, and a confirmation of hops that no tier finds."""
+    names = [tier.tier for tier in spec.ladder or ()]
+    for name in ("barrier", "gap", "confirm"):
+        if name in names and getattr(spec.protocols, name) is None:
+            raise CampaignError(
+                f"{where}: ladder: tier {name} needs a protocol, and protocols.{name} is null.",
+                mend=f"name one under protocols.{name}, or leave the tier out",
+            )
+    if "confirm" in names and "barrier" not in names and spec.protocols.barrier and spec.hops.confirm:
+        raise CampaignError(
+            f"{where}: ladder: tier confirm computes hops again, which tier barrier has to find first.",
+            mend="add tier barrier, or set `hops: {confirm: 0}`",
+        )

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
-from jobflow import Job
+from jobflow import Flow, Job, OnMissing, OutputReference
 
 #: Namespace of hemiec's version-5 uuids.
 _NAMESPACE = uuid.UUID("5e1b7a4e-54f3-4a5a-9b57-6d0d3f4f0c11")
-#: Raise a step's number when its code changes what it computes: old results are then not reused.
+#: Raise a step's number when its code changes what it computes or returns: old results are then not reused.
 STEP_VERSIONS = {
-    "sqs": 2,
-    **dict.fromkeys(("reference", "relax", "anneal", "basin", "walk", "vacancy", "hop", "gap"), 1),
+    **dict.fromkeys(("sqs", "reference", "relax", "vacancy", "basin", "gap"), 2),
+    **dict.fromkeys(
+        ("anneal", "walk", "hop", "gap-start", "static", "static-start", "dft-hop", "reference-static", "promote"), 1
+    ),
+    **dict.fromkeys(("reference-start", "given-moments", "path-moments"), 1),
 }
 
 
 def identify(
-    job: Job,
+    job: Job | Flow,
     kind: str,
     inputs: dict[str, Any],
     *,
@@ -26,15 +30,17 @@ def identify(
     priority: int = 0,
     protocol: tuple[str, str] | None = None,
     metadata: dict[str, Any] | None = None,
-) -> Job:
+    despite_failures: bool = False,
+) -> Job | Flow:
     """Give a job the uuid of its content, metadata to be found by, and a priority; return it.
 
-    Call it before ``job.output`` is used: references carry the uuid.
+    Of a flow, the job whose output is the flow's gets the uuid and the step; the others get ones derived from it.
+    Call it before ``output`` is used: references carry the uuid.
 
     Parameters
     ----------
     job
-        The job.
+        The job, or the flow of several that an engine needs.
     kind
         Kind of step, a key of STEP_VERSIONS.
     inputs
@@ -47,18 +53,56 @@ def identify(
         Name and hash of the protocol; the hash is part of the content.
     metadata
         More to store with the output.
+    despite_failures
+        Whether the job runs although some of its parents failed; their outputs are then None.
     """
     content = {"kind": kind, "version": STEP_VERSIONS[kind], "inputs": inputs}
     content["protocol_hash"] = protocol[1] if protocol else None
-    job.set_uuid(str(uuid.uuid5(_NAMESPACE, json.dumps(content, sort_keys=True))))
+    name = str(uuid.uuid5(_NAMESPACE, json.dumps(content, sort_keys=True)))
+    step = step or kind
     about = {
-        "uuid": job.uuid,
         "kind": kind,
-        "step": step or kind,
         "protocol": protocol[0] if protocol else None,
         "protocol_hash": protocol[1] if protocol else None,
         **(metadata or {}),
     }
-    job.metadata["hemiec"] = about
-    job.config.manager_config["_priority"] = priority
+    jobs = [job] if isinstance(job, Job) else list(_jobs(job))
+    last = jobs[0].uuid if isinstance(job, Job) else job.output.uuid
+    new: dict[str, str] = {}
+    for part in jobs:
+        is_last = part.uuid == last
+        derived = name if is_last else str(uuid.uuid5(_NAMESPACE, f"{name}/{len(new)}"))
+        new[part.uuid] = derived
+        part.set_uuid(derived)
+        role = {"step": step} if is_last else {"step": f"{step}/{part.name}", "kind": f"{kind}-part"}
+        part.metadata["hemiec"] = {"uuid": derived, **about, **role}
+        part.config.manager_config["_priority"] = priority
+        if despite_failures:
+            part.config.on_missing_references = OnMissing.NONE
+    for part in jobs:
+        for reference in _references([part.function_args, part.function_kwargs]):
+            reference.uuid = new.get(reference.uuid, reference.uuid)
+    if isinstance(job, Flow):
+        for reference in _references(job.output):
+            reference.uuid = new.get(reference.uuid, reference.uuid)
     return job
+
+
+def _jobs(flow: Flow) -> Iterator[Job]:
+    for part in flow.jobs:
+        if isinstance(part, Flow):
+            yield from _jobs(part)
+        else:
+            yield part
+
+
+def _references(content: Any) -> Iterator[OutputReference]:
+    """Yield every reference to an output in nested arguments."""
+    if isinstance(content, OutputReference):
+        yield content
+    elif isinstance(content, dict):
+        for value in content.values():
+            yield from _references(value)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from _references(value)

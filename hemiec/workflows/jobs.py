@@ -5,15 +5,14 @@ They return documents and never open the database.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from jobflow import Maker, job
 from pymatgen.core import Structure
 
-from hemiec.engines import mlip
-from hemiec.engines.anneal import anneal
+from hemiec.engines.mlip.anneal import anneal
+from hemiec.engines.mlip.potential import calculator, versions
 from hemiec.engines.protocol import load_mlip
 from hemiec.errors import NotConvergedError
 from hemiec.schemas.documents import BasinDoc, Hop, HopBarrierDoc
@@ -30,21 +29,21 @@ class AnnealMaker(Maker):
     name
         Job name.
     protocol
-        Name of an MLIP protocol.
+        Name of a shipped MLIP protocol, or all of another one.
     seed
         Seed of velocities and thermostat.
     """
 
     name: str = "anneal"
-    protocol: str = "mlip-chgnet"
+    protocol: str | dict[str, Any] = "mlip-chgnet"
     seed: int = 0
 
     @job
     def make(self, structure: Structure) -> dict[str, Any]:
         """Return {"structure": ...}, unrelaxed."""
         protocol = load_mlip(self.protocol)
-        shaken = anneal(structure, mlip.calculator(protocol), protocol.anneal, seed=self.seed)
-        return {"structure": shaken.as_dict(), "versions": mlip.versions(protocol)}
+        shaken = anneal(structure, calculator(protocol), protocol.anneal, seed=self.seed)
+        return {"structure": shaken.as_dict(), "versions": versions(protocol)}
 
 
 @dataclass
@@ -56,15 +55,15 @@ class BasinMaker(Maker):
     name
         Job name.
     protocol
-        Name of the MLIP protocol that relaxed them.
+        The MLIP protocol that relaxed them.
     """
 
     name: str = "lowest basin"
-    protocol: str = "mlip-chgnet"
+    protocol: str | dict[str, Any] = "mlip-chgnet"
 
     @job
     def make(self, relaxations: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        """Return a BasinDoc for step name to {structure, energy_per_atom, forces} of each relaxation.
+        """Return a BasinDoc for step name to the CalculationDoc of each relaxation.
 
         Raises
         ------
@@ -74,22 +73,79 @@ class BasinMaker(Maker):
         energies = {step: float(found["energy_per_atom"]) for step, found in relaxations.items()}
         lowest = min(energies, key=lambda step: energies[step])
         found = relaxations[lowest]
-        structure = found["structure"]
-        max_force = float(np.linalg.norm(found["forces"], axis=1).max())
-        allowed = load_mlip(self.protocol).relax.allowed_force
-        if not max_force <= allowed:
+        if not found["converged"]:
             raise NotConvergedError(
-                f"cell relaxation ({lowest}) stopped with a force of {max_force:.3f} eV/angstrom, "
-                f"expected at most {allowed:.3f}.",
+                f"cell relaxation ({lowest}) stopped with a force of {found['max_force']:.3f} eV/angstrom, "
+                f"expected at most {load_mlip(self.protocol).relax.allowed_force:.3f}.",
                 mend="raise `max_steps` of the protocol",
             )
         return BasinDoc(
-            structure=structure.as_dict() if isinstance(structure, Structure) else structure,
+            structure=as_structure(found["structure"]).as_dict(),
             step=lowest,
             energy_per_atom=energies[lowest],
-            max_force=max_force,
+            max_force=found["max_force"],
             energies_per_atom=energies,
         ).to_mongo()
+
+
+@dataclass
+class GivenMomentsMaker(Maker):
+    """Write starting magnetic moments into a structure, for calculations that start from given ones.
+
+    Parameters
+    ----------
+    name
+        Job name.
+    moments
+        Of each site, in Bohr magnetons.
+    """
+
+    name: str = "starting moments"
+    moments: list[float] = field(default_factory=list)
+
+    @job
+    def make(self, structure: Structure) -> Structure:
+        """Return a copy of the structure with the moments as site property ``magmom``."""
+        copy = structure.copy()
+        copy.add_site_property("magmom", list(self.moments))
+        return copy
+
+
+@dataclass
+class PathMomentsMaker(Maker):
+    """Give the images of a path the magnetic arrangement of the cell they come from.
+
+    Parameters
+    ----------
+    name
+        Job name.
+    """
+
+    name: str = "moments along the path"
+
+    @job(data=["images"])
+    def make(self, path: dict[str, Any], host: dict[str, Any]) -> dict[str, Any]:
+        """Return {"images": ...} with the starting moments in site property ``magmom``.
+
+        Parameters
+        ----------
+        path
+            HopBarrierDoc: its images lack one ion of the host and keep the order of all that do not move.
+        host
+            CalculationDoc of the cell without vacancy, with its starting moments (none: all zero).
+        """
+        structure = as_structure(host["structure"])
+        moments = host["initial_moments"] or [0.0] * len(structure)
+        given: dict[str, list[float]] = {}
+        for site, moment in zip(structure, moments, strict=True):
+            given.setdefault(site.specie.symbol, []).append(moment)
+        images = []
+        for image in map(as_structure, path["images"]):
+            left = {symbol: iter(values) for symbol, values in given.items()}
+            copy = image.copy()
+            copy.add_site_property("magmom", [next(left[site.specie.symbol]) for site in image])
+            images.append(copy.as_dict())
+        return {"images": images}
 
 
 @dataclass
@@ -129,11 +185,11 @@ class HopBarrierMaker(Maker):
     name
         Job name.
     protocol
-        Name of an MLIP protocol.
+        Name of a shipped MLIP protocol, or all of another one.
     """
 
     name: str = "hop barrier"
-    protocol: str = "mlip-chgnet"
+    protocol: str | dict[str, Any] = "mlip-chgnet"
 
     @job(data=["images"])
     def make(self, host: Structure, hop: dict[str, Any], before: Structure, after: Structure) -> dict[str, Any]:
@@ -143,7 +199,7 @@ class HopBarrierMaker(Maker):
         saddle = protocol.saddle
         path = find_saddle(
             *end_points(host, the_hop, before, after),
-            mlip.calculator(protocol),
+            calculator(protocol),
             SaddleSearch(
                 n_images=saddle.n_images,
                 band_fmax=saddle.band_fmax_eV_per_A,
@@ -159,6 +215,7 @@ class HopBarrierMaker(Maker):
             reverse_barrier=path.reverse_barrier,
             reaction_coordinate=path.reaction_coordinate,
             energies=path.energies,
+            initial_energy=path.initial_energy,
             max_force=path.max_force,
             n_images=saddle.n_images,
             n_steps=path.n_steps,
@@ -169,5 +226,10 @@ class HopBarrierMaker(Maker):
             protocol=protocol.name,
             protocol_hash=protocol.hash_of("saddle"),
             images=[image.as_dict() for image in path.images],
-            versions=mlip.versions(protocol),
+            versions=versions(protocol),
         ).to_mongo()
+
+
+def as_structure(stored: Structure | dict[str, Any]) -> Structure:
+    """Return a structure that a reference brought as an object or as it was stored."""
+    return stored if isinstance(stored, Structure) else Structure.from_dict(stored)

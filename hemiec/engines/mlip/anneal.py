@@ -9,7 +9,7 @@ from ase.md.langevin import Langevin
 from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from hemiec.engines.protocol import AnnealSettings
+from hemiec.engines.mlip.protocol import AnnealSettings
 
 #: Langevin friction in 1/fs: heat is exchanged within the few hundred steps of an anneal.
 FRICTION_PER_FS = 0.02

@@ -1,4 +1,4 @@
-"""Machine-learned potentials whose wheels carry their weights, as atomate2 makers and ASE calculators."""
+"""Machine-learned potentials whose wheels carry their weights, as ASE calculators."""
 
 from __future__ import annotations
 
@@ -9,27 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from hemiec import __version__
-from hemiec.engines.protocol import MlipProtocol
+from hemiec.engines.mlip.protocol import MlipProtocol
 from hemiec.errors import EngineError
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
-    from atomate2.forcefields.jobs import ForceFieldRelaxMaker
-
-
-def relax_maker(protocol: MlipProtocol, *, relax_cell: bool, name: str) -> ForceFieldRelaxMaker:
-    """Return atomate2's relax maker with the protocol's model and criteria."""
-    from atomate2.forcefields.jobs import ForceFieldRelaxMaker
-
-    return ForceFieldRelaxMaker(
-        name=name,
-        force_field_name=protocol.model.force_field,
-        calculator_kwargs=dict(protocol.model.calculator_kwargs),
-        relax_cell=relax_cell,
-        steps=protocol.relax.max_steps,
-        relax_kwargs={"fmax": protocol.relax.fmax_eV_per_A},
-        optimizer_kwargs={"optimizer": protocol.relax.optimizer},
-    )
 
 
 def calculator(protocol: MlipProtocol) -> Calculator:
