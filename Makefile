@@ -14,7 +14,7 @@ help:
 	@echo "make check   setup, then ruff, mypy and import-linter"
 	@echo "make bench-space   setup, then 10 million compositions to Parquet, beside pymatgen and SMACT (half a minute)"
 	@echo "make bench-sqs   setup, then special quasirandom structures beside icet, smol and sqsgenerator (ten minutes)"
-	@echo "make bench-dft   setup, then gaps, energies and their cost with GPAW against literature (about an hour)"
+	@echo "make bench-dft   setup, then gaps, energies and their cost with GPAW against literature (hours on one core)"
 	@echo "make clean   remove $(VENV)"
 
 setup: $(READY)

@@ -90,9 +90,8 @@ def work(*, run_dir: Path, campaign: str | None, parent_pid: int | None) -> None
         os.chdir(folder)
         ran = launch_rocket(launchpad, worker, strm_lvl="CRITICAL")
         os.chdir(run_dir)
-        if ran:
-            done += 1
-        elif not any(folder.iterdir()):  # another worker was faster
+        done += bool(ran)
+        if folder.exists() and not any(folder.iterdir()):  # another worker was faster, or the job has a folder already
             folder.rmdir()
 
 

@@ -152,6 +152,17 @@ class EmbeddedMongod:
             while not _is_free(port) and psutil.pid_exists(pid) and time.monotonic() < deadline:
                 time.sleep(0.02)
 
+    def _another_comes_up(self, port: int) -> bool:
+        """Return whether the server of an interrupted start, which holds the data folder, comes up on the port."""
+        if "DBPathInUse" not in self._reason():
+            return False
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if not _is_free(port):
+                return True
+            time.sleep(0.1)
+        return False
+
     def _start(self) -> None:
         program = find_mongod(self.settings)
         self._check_space()
@@ -186,7 +197,7 @@ class EmbeddedMongod:
             started = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=START_TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
             raise StoreError(f"mongod did not start in {START_TIMEOUT_S:.0f} s.", mend=f"see {self.log}") from error
-        if started.returncode != 0:
+        if started.returncode != 0 and not self._another_comes_up(port):
             raise StoreError(f"mongod stopped while starting: {self._reason()}.", mend=f"see {self.log}")
         if not self._becomes_ready():
             raise StoreError(f"mongod stopped while starting: {self._reason()}.", mend=f"see {self.log}")
