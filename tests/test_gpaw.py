@@ -20,7 +20,7 @@ from hemiec.engines.gpaw.makers import GpawGapMaker, GpawRelaxMaker, GpawSaddleM
 from hemiec.engines.gpaw.plateau import drift
 from hemiec.engines.gpaw.protocol import GpawAttempt, GpawProtocol
 from hemiec.engines.gpaw.relax import relax
-from hemiec.engines.gpaw.restart import RESTART_FILE, Owner, find_restart
+from hemiec.engines.gpaw.restart import RESTART_FILE, Owner, earlier_launch, find_restart
 from hemiec.engines.gpaw.saddle import saddle_energies
 from hemiec.engines.gpaw.scf import Clock, Scf, WalltimeError
 from hemiec.engines.protocol import load_protocol
@@ -558,3 +558,21 @@ def test_jobs_carry_users_protocols_and_start_from_earlier_folders(tmp_path: Pat
     assert DftSaddleDoc.model_validate(result(saddle)).protocol_hash == doc.protocol_hash
     gap = GpawGapMaker(protocol=protocol.reference).make(rock_salt(), None, str(Path(doc.files["restart"]).parent))
     assert CalculationDoc.model_validate(result(gap)).kind == "gap"
+
+
+def test_a_job_that_runs_again_finds_what_its_lost_launch_left(tmp_path: Path) -> None:
+    assert earlier_launch(tmp_path) is None
+    folders = [tmp_path / name for name in ("first", "lost", "plateau", "cleaned")]
+    for folder in folders:
+        folder.mkdir()
+    for folder in folders[:3]:
+        (folder / RESTART_FILE).touch()
+    actions: list[Any] = [None, None, {"stored_data": {"_exception": {"_stacktrace": "NotConvergedError: x"}}}, None]
+    launches = [
+        {"launch_id": n + 1, "launch_dir": str(folder), "action": action}
+        for n, (folder, action) in enumerate(zip(folders, actions, strict=True))
+    ]
+    (tmp_path / "FW.json").write_text(json.dumps({"archived_launches": launches}))
+    assert earlier_launch(tmp_path) == folders[1]
+    (tmp_path / "FW.json").write_text("{")
+    assert earlier_launch(tmp_path) is None

@@ -174,20 +174,6 @@ def test_lost_jobs_and_stale_locks_are_brought_back(database: Database, launchpa
     assert database["workflows"].count_documents({"locked": True}) == 0
 
 
-def test_a_lost_job_goes_on_in_its_folder_if_that_is_still_there(
-    database: Database, launchpad: LaunchPad, small: Campaign, tmp_path: Path
-) -> None:
-    from fireworks import FWorker
-
-    submit(database, launchpad, small)
-    dead = worker_name().replace(f":{os.getpid()}:", ":999999:")
-    there, _ = launchpad.checkout_fw(FWorker(name=dead), str(tmp_path))
-    gone, _ = launchpad.checkout_fw(FWorker(name=dead), str(tmp_path / "gone"))
-    assert sorted(reconcile(database, launchpad)) == sorted([there.fw_id, gone.fw_id])
-    folders = {fw["fw_id"]: fw["spec"].get("_launch_dir") for fw in database["fireworks"].find()}
-    assert folders[there.fw_id] == str(tmp_path) and folders[gone.fw_id] is None
-
-
 def test_jobs_that_a_failure_blocks_do_not_keep_a_campaign_open(
     database: Database, launchpad: LaunchPad, small: Campaign
 ) -> None:

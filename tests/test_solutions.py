@@ -100,12 +100,17 @@ def add(a: float, b: float) -> dict[str, Any]:
     return {"sum": a + b}
 
 
+@job
+def total(content: dict[str, list[float]]) -> dict[str, Any]:
+    return {"sum": sum(content["terms"])}
+
+
 class AddTwice(Maker):
     name = "add twice"
 
     def make(self, a: float) -> Flow:
         first = add(a, 1)
-        second = add(first.output["sum"], [first.output["sum"]][0])
+        second = total({"terms": [first.output["sum"], first.output["sum"]]})
         return Flow([first, second], output=second.output)
 
 

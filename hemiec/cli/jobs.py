@@ -101,21 +101,20 @@ def reconcile() -> None:
 @click.command()
 @_name
 def rerun(campaign: str | None) -> None:
-    """Make failed jobs ready again; they go on from what they left in their folders.
+    """Make failed jobs ready again; DFT goes on from the density that a killed one left.
 
     \b
     Example:
       hemiec rerun quickstart && hemiec work quickstart
     """
     from hemiec.launch.launchpad import open_launchpad
-    from hemiec.launch.reconcile import rerun as rerun_job
     from hemiec.launch.status import read_status
 
     with store() as (_, database):
         launchpad = open_launchpad(database)
         failed = [job for job in read_status(database, campaign).jobs if job.state == "failed"]
         for job in failed:
-            rerun_job(database, launchpad, job.fw_id)
+            launchpad.rerun_fw(job.fw_id)
         click.echo(f"{len(failed)} failed jobs made ready again.")
 
 

@@ -98,7 +98,7 @@ class Crew:
                     self._revive_store()
                     continue
                 report(status)
-                if status.settled and settled_before:
+                if status.settled and settled_before and not self._brought_back():
                     return status
                 self._require_space()
                 # Between a job's end and its children's start there is a moment when nothing is ready.
@@ -108,6 +108,14 @@ class Crew:
                 time.sleep(POLL_SECONDS)
         finally:
             self.stop()
+
+    def _brought_back(self) -> bool:
+        """Return whether there is more to do after all: lost jobs that are ready again, or no store to ask."""
+        try:
+            return bool(reconcile(self.database, self.launchpad))
+        except PyMongoError:
+            self._revive_store()
+            return True
 
     def stop(self) -> None:
         """End all workers at once; `reconcile` makes their jobs ready again."""

@@ -50,10 +50,12 @@ def job_states(database: Database, uuids: Collection[str]) -> dict[str, Document
     fields = {"fw_id": 1, "state": 1, "spec.hemiec.uuid": 1}
     known: dict[str, Document] = {
         fw["spec"]["hemiec"]["uuid"]: {"fw_id": fw["fw_id"], "state": fw["state"]}
-        for fw in database["fireworks"].find(query, fields)
+        # Of a job that was replaced, the last Firework counts.
+        for fw in sorted(database["fireworks"].find(query, fields), key=lambda fw: fw["fw_id"])
     }
     # Results without a Firework come from elsewhere (restored, imported); they count as finished.
-    for output in database["outputs"].find({"uuid": {"$in": [u for u in uuids if u not in known]}}, {"uuid": 1}):
+    missing = {"uuid": {"$in": [u for u in uuids if u not in known]}, "output": {"$ne": None}}
+    for output in database["outputs"].find(missing, {"uuid": 1}):
         known[output["uuid"]] = {"fw_id": None, "state": "COMPLETED"}
     return known
 

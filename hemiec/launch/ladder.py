@@ -42,8 +42,6 @@ def advance(database: Database, launchpad: LaunchPad, name: str) -> Advance:
     ------
     InputError
         If there is no campaign of that name.
-    StoreError
-        If a candidate's numbers could not be gathered.
     LaunchError
         If another submission holds the lock for too long.
     """
@@ -52,7 +50,7 @@ def advance(database: Database, launchpad: LaunchPad, name: str) -> Advance:
     if not states:
         return Advance(name)
     if any(state.entered and state.settled and state.tier.tier != TIERS[0] for state in states[:-1]):
-        build(database)
+        build(database, only={e["candidate"]["candidate_id"] for e in document["candidates"]}, strict=False)
     with submission_lock(database):
         remove_half_written(database)
         return climb(database, launchpad, name)

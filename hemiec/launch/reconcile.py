@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from fireworks import LaunchPad
 
@@ -39,23 +38,9 @@ def reconcile(database: Database, launchpad: LaunchPad) -> list[int]:
     _unlock(database)
     lost = _abandoned(database, launchpad) + _interrupted(database)
     for fw_id in lost:
-        rerun(database, launchpad, fw_id)
+        launchpad.rerun_fw(fw_id)
     _refresh(database, launchpad)
     return lost
-
-
-def rerun(database: Database, launchpad: LaunchPad, fw_id: int) -> None:
-    """Make a job ready again, in the folder of its last launch if that is still there.
-
-    What it left there, such as the density of an unfinished calculation, it goes on from.
-    """
-    fw = database["fireworks"].find_one({"fw_id": fw_id}, _FW_FIELDS) or {}
-    last = next(reversed([*fw.get("archived_launches", []), *fw.get("launches", [])]), None)
-    launch = database["launches"].find_one({"launch_id": last}, {"launch_dir": 1}) or {}
-    launchpad.rerun_fw(fw_id)
-    folder = launch.get("launch_dir")
-    if folder and Path(folder).is_dir():
-        database["fireworks"].update_one({"fw_id": fw_id}, {"$set": {"spec._launch_dir": folder}})
 
 
 def _abandoned(database: Database, launchpad: LaunchPad) -> list[int]:

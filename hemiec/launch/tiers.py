@@ -89,6 +89,9 @@ def read_ladder(database: Database, document: Mapping[str, Any]) -> list[TierSta
     for k, tier in enumerate(ladder):
         reached = [c for c, e in entries.items() if e["tier"] is not None and names.index(e["tier"]) >= k]
         jobs = {c: [j["uuid"] for j in entries[c]["jobs"] if _owner(names, j["tier"]) == tier.tier] for c in reached}
+        # A magnetic start may fail; the job that keeps the lowest says whether there is a number.
+        kinds = {j["uuid"]: j["kind"] for c in reached for j in entries[c]["jobs"]}
+        needed = {c: [u for u in jobs[c] if not kinds[u].endswith(("-start", "-part"))] for c in reached}
         working = [c for c in reached if running.intersection(jobs[c])]
         queue = list(entries) if k == 0 else [c for c in found[-1].promoted if c in entries]
         references = [j["uuid"] for j in document["references"] if _owner(names, j.get("tier", "relax")) == tier.tier]
@@ -99,7 +102,7 @@ def read_ladder(database: Database, document: Mapping[str, Any]) -> list[TierSta
                 queue=list(dict.fromkeys([*queue, *reached])),
                 entered=reached,
                 working=working,
-                failed=[c for c in reached if c not in working and not _finished(jobs[c], states)],
+                failed=[c for c in reached if c not in working and not _finished(needed[c], states)],
                 open_references=len(running.intersection(references)),
                 core_hours=sum(cost.get(u, 0.0) for c in reached for u in jobs[c])
                 * (tier.budget.cores_per_job if tier.budget else 1)

@@ -178,6 +178,10 @@ def _dft_hop(plan: Plan, step: str) -> dict[str, Any]:
         return {}
     if output is None:
         return {"dft_reason": plan.why_missing(step), "dft_job_uuid": job["uuid"]}
+    if not output["converged"]:
+        below = max(output["energies"][0], output["energies"][2]) - output["energies"][1]
+        reason = f"DFT puts the saddle {below:.2f} eV below a minimum: its path is another one"
+        return {"dft_reason": reason, "dft_job_uuid": job["uuid"]}
     return {
         "dft_forward_barrier": output["forward_barrier"],
         "dft_reverse_barrier": output["reverse_barrier"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,6 +37,10 @@ _NOT_NEEDED = {
 }
 
 
+#: A job that was replaced leaves several documents; the one with the highest index counts.
+_BY_INDEX = {"uuid": 1, "index": 1}
+
+
 class CandidateBuilder(Builder):
     """Gather the outputs of every candidate's jobs into one document per candidate.
 
@@ -48,10 +52,13 @@ class CandidateBuilder(Builder):
     ----------
     database
         Where campaigns, outputs and the LaunchPad are, and candidates go.
+    only
+        Ids of the candidates to build; default all.
     """
 
-    def __init__(self, database: Database, **kwargs: Any) -> None:
+    def __init__(self, database: Database, only: Collection[str] | None = None, **kwargs: Any) -> None:
         self.database = database
+        self.only = only
         self.calibrations: list[CalibrationDoc] = []
         shared = {"database": database.name, "uri": database.uri, "mongoclient_kwargs": database.client_kwargs}
         self.campaigns = MongoStore(collection_name="campaigns", key="name", **shared)
@@ -76,10 +83,12 @@ class CandidateBuilder(Builder):
             for entry in campaign["candidates"]:
                 plans.setdefault(entry["candidate"]["candidate_id"], []).append((campaign["name"], entry, campaign))
         for candidate_id, entries in plans.items():
+            if self.only is not None and candidate_id not in self.only:
+                continue
             uuids = {j["uuid"] for _, entry, campaign in entries for j in (*entry["jobs"], *campaign["references"])}
             done = {
                 d["uuid"]: d["completed_at"]
-                for d in self.outputs.query({"uuid": {"$in": list(uuids)}}, ["uuid", "completed_at"])
+                for d in self.outputs.query(_with_output(uuids), ["uuid", "completed_at"], sort=_BY_INDEX)
             }
             failures = self._failures(uuids - set(done))
             stamp = _hash(
@@ -104,7 +113,7 @@ class CandidateBuilder(Builder):
 
     def process_item(self, item: dict[str, Any]) -> dict[str, Any]:
         """Return the candidate's document and the documents of its reference phases."""
-        outputs = {d["uuid"]: d for d in self.outputs.query({"uuid": {"$in": item["done"]}}, _NOT_NEEDED)}
+        outputs = {d["uuid"]: d for d in self.outputs.query(_with_output(item["done"]), _NOT_NEEDED, sort=_BY_INDEX)}
         results: dict[str, CandidateResult] = {}
         specs: dict[str, CandidateSpec] = {}
         references: dict[str, ReferenceDoc] = {}
@@ -169,15 +178,24 @@ class CandidateBuilder(Builder):
         return failures
 
 
-def build(database: Database) -> int:
+def build(database: Database, *, only: Collection[str] | None = None, strict: bool = True) -> int:
     """Build what is out of date and return how many candidates were.
+
+    Parameters
+    ----------
+    database
+        The store.
+    only
+        Ids of the candidates to build; default all.
+    strict
+        Whether a candidate that could not be built is an error.
 
     Raises
     ------
     StoreError
         If a candidate could not be built; it keeps its old document, and the others are built.
     """
-    builder = CandidateBuilder(database)
+    builder = CandidateBuilder(database, only)
     builder.connect()
     built = 0
     failures = []
@@ -193,7 +211,7 @@ def build(database: Database) -> int:
         builder.forget_dropped()
     finally:
         builder.finalize()
-    if failures:
+    if failures and strict:
         raise StoreError(
             f"{len(failures)} candidates could not be built and keep their old documents: {'; '.join(failures[:3])}.",
             mend="if hemiec was updated, submit their campaign again",
@@ -239,6 +257,11 @@ def _stopped(entry: dict[str, Any], campaign: dict[str, Any]) -> str | None:
     if not ladder or entry["tier"] == ladder[-1]["tier"]:
         return None
     return entry["stopped"] or f"the ladder has not come further than tier {entry['tier'] or ladder[0]['tier']} yet"
+
+
+def _with_output(uuids: Iterable[str]) -> dict[str, Any]:
+    """Return the query for the finished ones: what a replaced job leaves has no output."""
+    return {"uuid": {"$in": list(uuids)}, "output": {"$ne": None}}
 
 
 def _by_phase(campaign: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:

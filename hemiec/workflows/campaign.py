@@ -13,7 +13,7 @@ from jobflow import Flow, Job
 from hemiec.composition.fractions import VACANCY
 from hemiec.composition.space import enumerate_candidates
 from hemiec.engines.makers import refuse_elements
-from hemiec.engines.protocol import load_dft, load_mlip, read_protocol_file
+from hemiec.engines.protocol import inlined, load_dft, load_mlip
 from hemiec.errors import CampaignError, EngineError
 from hemiec.schemas.campaign import CampaignSpec
 from hemiec.schemas.documents import CandidateSpec
@@ -97,7 +97,9 @@ class Campaign:
         """One flow per reference phase of the candidates for which something is computed."""
         names = self.spec.protocols
         computed = [c for c in self.candidates if self.tiers_of(c.candidate_id)]
-        confirmed = {p.phase_id for p in _phases([c for c in computed if "confirm" in self.tiers_of(c.candidate_id)])}
+        of = [c for c in computed if "confirm" in self.tiers_of(c.candidate_id)]
+        # DFT confirms enthalpies from oxides and vacancies: metals are no reference for either.
+        confirmed = {p.phase_id for p in _phases(of) if p.is_molecule or p.oxidation_state != 0}
         plain = ReferenceMaker(protocol=names.relax)
         with_dft = ReferenceMaker(protocol=names.relax, confirm=names.confirm)
         return [(with_dft if p.phase_id in confirmed else plain).make(p) for p in _phases(computed)]
@@ -117,7 +119,6 @@ class Campaign:
         return {
             "name": self.spec.name,
             "spec": self.spec.model_dump(mode="json"),
-            "relax_protocol": self.spec.protocols.relax,
             "candidates": [
                 {
                     "candidate": candidate.to_mongo(),
@@ -242,12 +243,8 @@ def load_campaign(path: str | Path) -> Campaign:
 
 def _with_protocol_files(spec: CampaignSpec, folder: Path, where: str) -> CampaignSpec:
     """Return the spec with every protocol that is the path of a YAML file, seen from the campaign, replaced by it."""
-    read = {
-        key: read_protocol_file(folder / reference)
-        for key, reference in spec.protocols
-        if isinstance(reference, str) and reference.endswith((".yaml", ".yml"))
-    }
-    return spec.model_copy(update={"protocols": spec.protocols.model_copy(update=read)}) if read else spec
+    read = {key: inlined(reference, folder, where=f"{where}: protocols.{key}") for key, reference in spec.protocols}
+    return spec.model_copy(update={"protocols": spec.protocols.model_copy(update=read)})
 
 
 def _check_ladder(spec: CampaignSpec, where: str) -> None:

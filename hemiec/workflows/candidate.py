@@ -16,6 +16,7 @@ from hemiec.engines.protocol import load_dft, load_mlip
 from hemiec.engines.settings import GIVEN_START
 from hemiec.schemas.campaign import HopSettings, ProtocolNames, SqsSettings
 from hemiec.schemas.documents import CandidateSpec
+from hemiec.structures.plan import plan_cell
 from hemiec.workflows.identity import identify
 from hemiec.workflows.jobs import AnnealMaker, BasinMaker, HopBarrierMaker, HopWalkMaker, PathMomentsMaker
 from hemiec.workflows.solutions import solution_jobs
@@ -128,7 +129,9 @@ class CandidateMaker(Maker):
             if "barrier" in wanted:
                 jobs += [*others, *hops]
         if self.protocols.gap and "gap" in wanted:
-            jobs += self._gap_jobs(basin, sqs, _species(candidate), self.protocols.gap, {**about, "tier": "gap"})
+            jobs += self._gap_jobs(
+                basin, sqs, _species(candidate, self.sqs), self.protocols.gap, {**about, "tier": "gap"}
+            )
         if self.protocols.confirm and "confirm" in wanted:
             jobs += self._confirm_jobs(
                 basin, sqs, hops, candidate, self.protocols.confirm, {**about, "tier": "confirm"}
@@ -182,7 +185,7 @@ class CandidateMaker(Maker):
     ) -> list[Any]:
         """Return DFT single points of the relaxed cell, and of minima and saddle of the first hops."""
         dft = load_dft(protocol)
-        species = _species(candidate)
+        species = _species(candidate, self.sqs)
         calculations, static = solution_jobs(
             "static",
             dft,
@@ -248,7 +251,9 @@ class CandidateMaker(Maker):
                 vacancies[k].output["structure"],
                 vacancies[k + 1].output["structure"],
             )
-            self._identify(hop, "hop", {"walk": walk.uuid, "k": k}, protocol, about, step=f"hop-{k + 1}")
+            ends = [vacancies[k].uuid, vacancies[k + 1].uuid]
+            inputs = {"walk": walk.uuid, "k": k, "vacancies": ends}
+            self._identify(hop, "hop", inputs, protocol, about, step=f"hop-{k + 1}")
             hops.append(hop)
         return [walk, *vacancies], hops
 
@@ -279,7 +284,7 @@ class CandidateMaker(Maker):
         )
 
 
-def _species(candidate: CandidateSpec) -> list[str]:
-    """Return the elements of a candidate, B cations twice: any cell has more than one of them."""
-    on_B = [s for s in candidate.sites["B"] if s != VACANCY]
-    return [s for site in candidate.sites.values() for s in site if s != VACANCY] + on_B
+def _species(candidate: CandidateSpec, sqs: SqsSettings) -> list[str]:
+    """Return the element of every site of the candidate's cell."""
+    amounts = plan_cell(candidate, sqs).amounts.values()
+    return [s for site in amounts for s, n in site.items() if s != VACANCY for _ in range(n)]

@@ -58,7 +58,7 @@ class ReferenceMaker(Maker):
                 identify(
                     given,
                     "given-moments",
-                    {"relax": relax.uuid},
+                    {"relax": relax.uuid, "moments": [1.0] * len(structure)},
                     priority=PRIORITY,
                     metadata={**about, "tier": "confirm"},
                 )

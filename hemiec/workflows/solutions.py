@@ -11,6 +11,7 @@ from jobflow import Flow, Job, Maker, job
 
 from hemiec.engines.makers import gap_maker, starts_for, static_maker
 from hemiec.engines.protocol import DftProtocol
+from hemiec.engines.settings import GIVEN_START
 from hemiec.errors import NotConvergedError
 from hemiec.schemas.calculations import CalculationDoc, GapDoc, GapStart
 from hemiec.workflows.identity import identify
@@ -113,8 +114,6 @@ def solution_jobs(
     priority, metadata
         As :func:`identify` takes them.
     """
-    from hemiec.engines.settings import GIVEN_START
-
     starts: list[str | None] = [GIVEN_START] if given else list(starts_for(species, protocol.spin)) or [None]
     about = (protocol.name, protocol.hash)
     make = gap_maker if kind == "gap" else static_maker

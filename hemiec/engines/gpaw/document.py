@@ -82,6 +82,7 @@ def calculation_doc(
         datasets=datasets_of(calc),
         files=scf.files | (extra_files or {}),
         trajectory=trajectory,
+        directory=str(scf.folder),
         protocol=protocol.name,
         protocol_hash=protocol.hash,
         versions=versions(),

@@ -30,7 +30,7 @@ from hemiec.engines.gpaw.datasets import ensure_datasets
 from hemiec.engines.gpaw.document import calculation_doc, mesh_edges
 from hemiec.engines.gpaw.plateau import MOMENT_TOLERANCE
 from hemiec.engines.gpaw.protocol import GpawAttempt, GpawProtocol
-from hemiec.engines.gpaw.scf import Scf, WalltimeError, unused_path
+from hemiec.engines.gpaw.scf import Scf, unused_path
 from hemiec.engines.magnetism import initial_moments, starts_for
 from hemiec.errors import EngineError
 from hemiec.schemas.calculations import CalculationDoc, ElectronicStructure, GapCheck
@@ -196,8 +196,8 @@ class _FormerScf(Scf):
     def _save(self, calc: Any, atoms: Atoms) -> None:
         """Leave nothing: the former code's files are as large as its wave functions."""
 
-    def _out_of_time(self) -> WalltimeError:
-        return WalltimeError(
+    def _out_of_time(self) -> EngineError:
+        return EngineError(
             f"{self.structure.formula}: reached the walltime of {self.protocol.walltime_h} h, without a restart.",
             mend="raise `walltime_h` of the protocol",
         )

@@ -12,6 +12,7 @@ from pymatgen.core import Structure
 from hemiec.engines.gpaw.gap import compute_gap, compute_static
 from hemiec.engines.gpaw.protocol import GpawProtocol
 from hemiec.engines.gpaw.relax import relax
+from hemiec.engines.gpaw.restart import earlier_launch
 from hemiec.engines.gpaw.saddle import saddle_energies
 from hemiec.engines.protocol import load_dft
 from hemiec.errors import CampaignError
@@ -145,5 +146,5 @@ def _gpaw(reference: str | dict[str, Any]) -> GpawProtocol:
 
 
 def _folder(prev_dir: str | None) -> Path | None:
-    """Return the folder of an earlier calculation; a host name before a colon, as atomate2 writes, is left out."""
-    return None if prev_dir is None else Path(str(prev_dir).rsplit(":", 1)[-1])
+    """Return the folder to go on from: the one given (atomate2's host name left out), else that of a lost launch."""
+    return earlier_launch(Path.cwd()) if prev_dir is None else Path(str(prev_dir).rsplit(":", 1)[-1])

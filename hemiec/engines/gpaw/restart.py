@@ -124,3 +124,20 @@ def resume_from_density(calc: Any, atoms: Atoms, restart: Restart) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def earlier_launch(folder: Path) -> Path | None:
+    """Return the folder of the latest earlier launch of the Firework that runs here, if it left a restart.
+
+    FireWorks runs a job again in a new folder, and writes there where it ran before. A launch that did not
+    converge is passed over: its density may be that of a plateau.
+    """
+    try:
+        launches = json.loads((folder / "FW.json").read_text(encoding="utf-8"))["archived_launches"]
+    except (OSError, ValueError, KeyError):
+        return None
+    for launch in sorted(launches, key=lambda found: int(found["launch_id"]), reverse=True):
+        left = Path(launch["launch_dir"])
+        if "NotConvergedError" not in json.dumps(launch.get("action")) and (left / RESTART_FILE).is_file():
+            return left
+    return None

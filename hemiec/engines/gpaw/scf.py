@@ -233,11 +233,11 @@ class Scf:
         write_restart(calc, atoms, self.owner, self.folder)
         self._checkpoint = time.perf_counter()
 
-    def _out_of_time(self) -> WalltimeError:
+    def _out_of_time(self) -> EngineError:
         return WalltimeError(
             f"{self.structure.formula}: reached the walltime of {self.protocol.walltime_h} h; "
             f"the density is in {self.folder / RESTART_FILE}.",
-            mend="run the job again in this folder, or with `prev_dir` set to it: it goes on from there",
+            mend="run the job again (`hemiec rerun`), or with `prev_dir` set to this folder: it goes on from there",
         )
 
     def _attempt(self, calc: Any, atoms: Atoms, settings: GpawAttempt, origin: str) -> bool:
