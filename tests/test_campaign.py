@@ -411,3 +411,12 @@ def test_launches_every_file_in_flows_up_to_decoding_its_jobs_in_a_clean_interpr
 
 def test_there_are_flows() -> None:
     assert FLOWS, "flows/ holds the recipes that the test above launches"
+
+
+def test_hops_depend_on_how_their_vacancies_were_relaxed(tmp_path: Path) -> None:
+    def hops(barrier: Any) -> set[str]:
+        flows = load(tmp_path, protocols={"barrier": barrier, "gap": None}).candidate_flows
+        return {j.uuid for flow in flows for j in jobs_of(flow) if j.metadata["hemiec"]["kind"] == "hop"}
+
+    loose = {"parent": "mlip-chgnet", "name": "loose", "relax": {"fmax_eV_per_A": 0.2}}
+    assert hops("mlip-chgnet") and not hops("mlip-chgnet") & hops(loose)
