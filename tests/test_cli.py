@@ -236,8 +236,9 @@ def test_paths_are_in_gridfs_and_come_back_through_the_job_store(finished: Setti
     database = open_database(finished)
     store = database.job_store()
     relax = database["outputs"].find_one({"metadata.hemiec.kind": "relax"})
+    assert "blob_uuid" in relax["output"]["trajectory"]
     output = store.get_output(relax["uuid"], load=True)
-    assert output["output"]["n_steps"] > 1
+    assert len(output["trajectory"]["energy"]) == output["n_force_calls"] > 1
     hop = database["outputs"].find_one({"metadata.hemiec.kind": "hop"})
     assert "blob_uuid" in hop["output"]["images"]
     assert len(store.get_output(hop["uuid"], load=True)["images"]) == len(hop["output"]["energies"]) == 3
