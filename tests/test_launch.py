@@ -17,6 +17,7 @@ import psutil
 import pytest
 import yaml
 from fireworks import LaunchPad
+from pymatgen.core import Structure
 
 from hemiec.errors import InputError, LaunchError
 from hemiec.launch.crew import Crew
@@ -290,17 +291,19 @@ def _assert_recomputable(database: Database, doc: CandidateDoc) -> None:
         assert hop["forward_barrier"] - hop["reverse_barrier"] == pytest.approx(hop["energies"][-1], abs=1e-6)
         assert max(hop["energies"]) == pytest.approx(hop["forward_barrier"])
     basin, relax = doc.formation_enthalpy_from_oxides_per_atom.job_uuids
-    assert raw[relax]["output"]["energy_per_atom"] == pytest.approx(raw[basin]["energy_per_atom"])
+    assert raw[relax]["energy_per_atom"] == pytest.approx(raw[basin]["energy_per_atom"])
     assert raw[basin]["energy_per_atom"] == min(raw[basin]["energies_per_atom"].values())
     energies = {
-        raw[u]["formula_pretty"]: raw[u]["output"]["energy_per_atom"]
+        Structure.from_dict(raw[u]["structure"]).reduced_formula: raw[u]["energy_per_atom"]
         for u in doc.formation_enthalpy_from_oxides_per_atom.reference_job_uuids
     }
     expected = (
-        raw[relax]["output"]["energy_per_atom"]
+        raw[relax]["energy_per_atom"]
         - (0.5 * 2 * energies["BaO"] + 0.5 * 2 * energies["SrO"] + 3 * energies["TiO2"]) / 5
     )
-    assert doc.formation_enthalpy_from_oxides_per_atom.value == pytest.approx(expected, abs=1e-6)
+    enthalpy = doc.formation_enthalpy_from_oxides_per_atom
+    assert enthalpy.uncorrected == pytest.approx(expected, abs=1e-6) and enthalpy.calibration
+    assert enthalpy.interval[0] < enthalpy.value < enthalpy.interval[1]
 
 
 def _workers(settings: Settings) -> list[int]:
