@@ -500,3 +500,15 @@ def test_calibrate_fits_stores_and_draws(database: Database, candidate: Make, tm
     (fit,) = shown["fits"]
     assert (fit["n_points"], fit["n_groups"]) == (87, 11)
     assert database["calibrations"].find_one({}, {"_id": 0}) == shown
+
+
+def test_a_corrected_barrier_does_not_go_below_zero(candidate: Make) -> None:
+    for calibration in shipped_calibrations():
+        fit = next(f for f in calibration.fits if f.property == "migration_barrier")
+        low = Quantity(
+            value=0.01, unit="eV", method="m", n=3, std=0.3, min=0.0, max=0.4, protocol="p",
+            protocol_hash=fit.low_protocol_hash,
+        )  # fmt: skip
+        after = calibrated("migration_barrier", low, candidate({"La": 1}, {"Fe": 1}), [calibration])
+        assert after.interval is not None and after.interval[0] == 0.0 <= after.value <= after.interval[1]
+        assert after.min is not None and after.min >= 0

@@ -106,7 +106,7 @@ def calibrated(
     A calibration is for the hash of the protocol that it was fitted to and no other, and for chemistries between those
     of its points; of several, the one with most cells is used. `value`, `min`, `max` and `std` are moved along the
     fitted line. The interval holds the error of the correction and, for a barrier, the error of a median of n hops,
-    ``sqrt(pi / 2) t(0.95, 2n - 1) std / sqrt(n)``, added in squares on either side. A single hop has no such error: its
+    ``sqrt(pi / 2) t(0.95, 2n - 1) std / sqrt(n)``, added in squares on either side; barriers end at 0. A single hop has no such error: its
     interval is about that hop, and `method` says so.
 
     Parameters
@@ -137,18 +137,19 @@ def calibrated(
     slope = line.slope(fraction).mean
     change = prediction.value - quantity.value
     sampling = _sampling_error(name, quantity) * abs(slope)
+    floor = 0.0 if name == "migration_barrier" else -math.inf  # a line knows nothing of what a barrier can be
     moved = {
-        edge: None if sample is None else sample + change + (slope - 1) * (sample - quantity.value)
+        edge: None if sample is None else max(floor, sample + change + (slope - 1) * (sample - quantity.value))
         for edge, sample in (("min", quantity.min), ("max", quantity.max))
     }
     return quantity.model_copy(
         update={
             **moved,
-            "value": prediction.value,
+            "value": max(floor, prediction.value),
             "std": None if quantity.std is None else quantity.std * abs(slope),
             "interval": (
-                prediction.value - math.hypot(prediction.value - prediction.low, sampling),
-                prediction.value + math.hypot(prediction.high - prediction.value, sampling),
+                max(floor, prediction.value - math.hypot(prediction.value - prediction.low, sampling)),
+                max(floor, prediction.value + math.hypot(prediction.high - prediction.value, sampling)),
             ),
             "uncorrected": quantity.value,
             "calibration": calibration.calibration_id,
