@@ -105,9 +105,9 @@ def calibrated(
 
     A calibration is for the hash of the protocol that it was fitted to and no other, and for chemistries between those
     of its points; of several, the one with most cells is used. `value`, `min`, `max` and `std` are moved along the
-    fitted line. The interval holds the error of the correction and, for a barrier, the error of a median of n hops,
-    ``sqrt(pi / 2) t(0.95, 2n - 1) std / sqrt(n)``, added in squares on either side; barriers end at 0. A single hop has no such error: its
-    interval is about that hop, and `method` says so.
+    fitted line; barriers end at 0. The interval holds the error of the correction and, for a barrier, the error of a
+    median of n hops, ``sqrt(pi / 2) t(0.95, 2n - 1) std / sqrt(n)``, added in squares on either side. A single hop has
+    no such error: its interval is about that hop, and `method` says so.
 
     Parameters
     ----------
