@@ -113,6 +113,11 @@ def plain(structure: Structure, settings: GpawProtocol, start: str | None = None
     return timed(run)
 
 
+def _gap(value: float | None) -> str:
+    """Return a gap for a table; a metal, or a gap that the smearing hides, has none."""
+    return "none" if value is None else f"{value:.2f}"
+
+
 def gaps(result: Result, *, quick: bool) -> None:
     """PBE gaps of closed shells against literature, and the all-electron check."""
     print("\nPBE gaps, gpaw-standard (eV; CPU-s per atom)")
@@ -132,8 +137,8 @@ def gaps(result: Result, *, quick: bool) -> None:
             result.short.append(f"gap_{name}")
         direct = doc.electronic.direct_gap
         print(
-            f"  {name}  {gap:.2f} (direct {direct:.2f}), literature {entry['pbe_gap']:.2f}: {off:+.2f}, {verdict};  "
-            f"{seconds / len(structure):.1f};  plain GPAW {peer:.2f}, {peer_s / len(structure):.1f}"
+            f"  {name}  {gap:.2f} (direct {_gap(direct)}), literature {entry['pbe_gap']:.2f}: {off:+.2f}, {verdict};  "
+            f"{seconds / len(structure):.1f};  plain GPAW {_gap(peer)}, {peer_s / len(structure):.1f}"
         )
         result.figures |= {
             f"gap_{name}": round(gap, 3),
