@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gpaw
 import pytest
+from gpaw import cgpaw
 from pymatgen.core import Lattice, Structure
 
 from hemiec.engines.gpaw import datasets
@@ -17,8 +19,6 @@ from hemiec.engines.protocol import load_dft
 from hemiec.errors import EngineError
 from hemiec.schemas.calculations import CalculationDoc, ElectronicStructure
 
-gpaw = pytest.importorskip("gpaw")
-cgpaw = pytest.importorskip("gpaw.cgpaw")
 pytestmark = pytest.mark.gpaw
 needs_libxc = pytest.mark.skipif(
     not hasattr(cgpaw, "lxcXCFuncNum"), reason="GPAW was built without libxc: apt-get install libxc-dev, rebuild"

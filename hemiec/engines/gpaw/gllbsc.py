@@ -25,7 +25,7 @@ from hemiec.engines.electronic import (
     folded_points,
     kpoint_mesh,
 )
-from hemiec.engines.gpaw.calculator import build_calculator, eigenvalues_of, require_gpaw
+from hemiec.engines.gpaw.calculator import OUTPUT_FILE, build_calculator, eigenvalues_of, require_gpaw
 from hemiec.engines.gpaw.datasets import ensure_datasets
 from hemiec.engines.gpaw.document import calculation_doc, mesh_edges
 from hemiec.engines.gpaw.plateau import MOMENT_TOLERANCE
@@ -159,7 +159,7 @@ class _FormerScf(Scf):
     """The retry ladder for functionals that run in GPAW's former code; it leaves no restart."""
 
     def _build(self, settings: GpawAttempt) -> Any:
-        self.output = unused_path(self.folder / "gpaw.txt")
+        self.output = unused_path(self.folder / OUTPUT_FILE)
         return build_calculator(
             self.structure,
             self.protocol,
