@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from platformdirs import user_data_path
@@ -33,11 +34,33 @@ class Settings(BaseSettings):
         None, description="MongoDB to use instead of the embedded one, as mongodb://user:password@host/."
     )
     database: str = Field("hemiec", description="Name of the MongoDB database.", pattern=r"^[A-Za-z0-9_-]+$")
+    backend: Literal["fireworks", "jobflow-remote"] = Field(
+        "fireworks", description="What runs submitted jobs: a FireWorks LaunchPad, or jobflow-remote's runner."
+    )
+    remote_project: str | None = Field(
+        None, description="Name of the jobflow-remote project; default: JFREMOTE_PROJECT, else the only one there is."
+    )
     mongod: Path | None = Field(None, description="The mongod program; default: from PATH, else from the wheel.")
     workers: int = Field(
         default_factory=lambda: max(1, len(os.sched_getaffinity(0))),
         ge=1,
         description="Worker processes that `hemiec run` starts, one core each.",
+    )
+    large_objects: str = Field(
+        "gridfs",
+        description="Where trajectories and paths lie: gridfs, folder:/path on a file system that all workers share, "
+        "or s3://bucket/prefix.",
+        pattern=r"^(gridfs|folder:/.+|s3://[^/]+(/.*)?)$",
+    )
+    keep_folders: Literal["all", "compressed", "failed", "none"] = Field(
+        "compressed", description="What becomes of the run folder of a finished job; failed: only others' are kept."
+    )
+    trusted_packages: list[str] = Field(
+        default_factory=list,
+        description="Installed packages besides hemiec, atomate2 and jobflow of which jobs may name callables.",
+    )
+    hook: str | None = Field(
+        None, description="Command that gets events of campaigns as JSON on its standard input; no shell is used."
     )
 
     @property

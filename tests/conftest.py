@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from fireworks import LaunchPad
 
 from hemiec.composition.candidate import make_candidate
 from hemiec.composition.charge import DEFAULT_OXIDATION_STATES
+from hemiec.launch.fireworks_queue import FireWorksQueue
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.settings import Settings, load_settings
+from hemiec.store.database import Database, open_database
 from hemiec.store.mongod import EmbeddedMongod
 
 Make = Callable[..., CandidateSpec]
@@ -40,6 +43,28 @@ def settings(data_dir: Path) -> Iterator[Settings]:
     settings = load_settings()
     yield settings
     EmbeddedMongod(settings).down()
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """The embedded MongoDB of an empty data folder."""
+    database = open_database(settings)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def queue(database: Database) -> Iterator[FireWorksQueue]:
+    """The queue on the LaunchPad of that database."""
+    queue = FireWorksQueue(database)
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def launchpad(queue: FireWorksQueue) -> LaunchPad:
+    """The LaunchPad of that queue."""
+    return queue.launchpad
 
 
 @pytest.fixture(scope="session")

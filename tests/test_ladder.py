@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from pydantic import ValidationError
 
 from hemiec.errors import CampaignError, InputError
 from hemiec.launch.crew import Crew
+from hemiec.launch.fireworks_queue import FireWorksQueue
 from hemiec.launch.ladder import advance
-from hemiec.launch.launchpad import open_launchpad
 from hemiec.launch.status import Status, read_status
 from hemiec.launch.submit import plan_submission, submit
 from hemiec.launch.tiers import TierState, admit
@@ -33,7 +32,8 @@ from hemiec.schemas.ladder import PROPERTY_TIER, TIERS, JudgedValue, PromotionDo
 from hemiec.schemas.leaderboard import Criterion
 from hemiec.settings import Settings
 from hemiec.store.builder import build
-from hemiec.store.database import Database, open_database
+from hemiec.store.campaigns import plans_of
+from hemiec.store.database import Database
 from hemiec.workflows.campaign import Campaign, load_campaign
 
 # Rules
@@ -357,20 +357,6 @@ CLIMB: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    database = open_database(settings)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def launchpad(database: Database) -> Iterator[LaunchPad]:
-    launchpad = open_launchpad(database)
-    yield launchpad
-    launchpad.connection.close()
-
-
 def climbing(folder: Path, **changes: Any) -> Campaign:
     path = folder / "climb.yaml"
     path.write_text(yaml.safe_dump(CLIMB | changes, sort_keys=False))
@@ -397,13 +383,11 @@ def run_promotions(database: Database, launchpad: LaunchPad, monkeypatch: pytest
 
 
 def tiers_of(database: Database) -> dict[str, str | None]:
-    document = database["campaigns"].find_one({"name": "climb"})
-    return {entry["candidate"]["formula"]: entry["tier"] for entry in document["candidates"]}
+    return {plan["candidate"]["formula"]: plan["tier"] for plan in plans_of(database, "climb")}
 
 
 def stopped(database: Database) -> dict[str, str | None]:
-    document = database["campaigns"].find_one({"name": "climb"})
-    return {entry["candidate"]["formula"]: entry["stopped"] for entry in document["candidates"]}
+    return {plan["candidate"]["formula"]: plan["stopped"] for plan in plans_of(database, "climb")}
 
 
 def n_jobs(database: Database, kind: str) -> int:
@@ -419,19 +403,19 @@ def hemiec(*arguments: str) -> str:
 
 @pytest.mark.store
 def test_descriptors_promote_and_only_the_promoted_are_computed(
-    database: Database, launchpad: LaunchPad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, queue: FireWorksQueue, launchpad: LaunchPad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaign = climbing(tmp_path)
     assert campaign.flows == []
-    assert plan_submission(database, campaign).added == 0
-    assert submit(database, launchpad, campaign).added == 1
-    assert [job.step for job in read_status(database, "climb").jobs] == ["promote-descriptors"]
-    assert [t.waiting_for for t in read_status(database, "climb").tiers] == [
+    assert plan_submission(queue, campaign).added == 0
+    assert submit(queue, campaign).added == 1
+    assert [job.step for job in read_status(queue, "climb").jobs] == ["promote-descriptors"]
+    assert [t.waiting_for for t in read_status(queue, "climb").tiers] == [
         "promotion job", "tier descriptors", "tier relax",
     ]  # fmt: skip
-    assert advance(database, launchpad, "climb").added == 0  # it has not run yet
+    assert advance(queue, "climb").added == 0  # it has not run yet
     assert run_promotions(database, launchpad, monkeypatch, tmp_path) == 1
-    status = read_status(database, "climb")
+    status = read_status(queue, "climb")
     assert status.jobs_settled and not status.settled
 
     step = json.loads(hemiec("promote", "climb", "--json"))
@@ -449,26 +433,26 @@ def test_descriptors_promote_and_only_the_promoted_are_computed(
     assert (n_jobs(database, "sqs"), n_jobs(database, "basin"), n_jobs(database, "walk")) == (2, 2, 0)
     references = database["fireworks"].distinct("spec.hemiec.phase_id", {"spec.hemiec.kind": "reference"})
     assert {phase.split("-")[0] for phase in references} == {"Sr", "Ba", "Ti", "O2", "SrO", "BaO", "TiO2"}
-    status = read_status(database, "climb")
+    status = read_status(queue, "climb")
     assert [(t.candidates, t.done, t.promoted) for t in status.tiers] == [(3, 3, 2), (2, 0, 0), (0, 0, 0)]
     assert [t.waiting_for for t in status.tiers] == [None, "jobs of 2 candidates", "tier relax"]
     assert status.to_json()["tiers"][1]["waiting_for"] == "jobs of 2 candidates"
 
     before = database["fireworks"].count_documents({})
-    assert advance(database, launchpad, "climb").added == 0
-    assert submit(database, launchpad, climbing(tmp_path)).added == 0
+    assert advance(queue, "climb").added == 0
+    assert submit(queue, climbing(tmp_path)).added == 0
     assert database["fireworks"].count_documents({}) == before
     assert tiers_of(database)["SrTiO3"] == "relax"
 
 
 @pytest.mark.store
 def test_many_callers_at_once_do_nothing_twice(
-    database: Database, launchpad: LaunchPad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, queue: FireWorksQueue, launchpad: LaunchPad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    submit(database, launchpad, climbing(tmp_path))
+    submit(queue, climbing(tmp_path))
     run_promotions(database, launchpad, monkeypatch, tmp_path)
     with ThreadPoolExecutor(4) as pool:
-        steps = list(pool.map(lambda _: advance(database, launchpad, "climb"), range(4)))
+        steps = list(pool.map(lambda _: advance(queue, "climb"), range(4)))
     added = sorted(step.added for step in steps)
     assert added[:3] == [0, 0, 0] and added[3] > 0
     assert len(database["fireworks"].distinct("spec.hemiec.uuid")) == database["fireworks"].count_documents({})
@@ -479,28 +463,36 @@ def test_many_callers_at_once_do_nothing_twice(
 @pytest.mark.parametrize("last_write", ["campaign", "workflow"])
 def test_killed_between_two_writes_the_next_call_goes_on(
     database: Database,
+    queue: FireWorksQueue,
     launchpad: LaunchPad,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     last_write: str,
 ) -> None:
+    insert_many = type(launchpad.workflows).insert_many
+
     def die(*_: object) -> int:
         raise KeyboardInterrupt
 
+    def insert_workflows(collection: Any, *arguments: Any, **keywords: Any) -> Any:
+        if collection.name == "fireworks":
+            die()
+        return insert_many(collection, *arguments, **keywords)
+
     campaign = climbing(tmp_path)
-    for take in (lambda: submit(database, launchpad, campaign), lambda: advance(database, launchpad, "climb")):
+    for take in (lambda: submit(queue, campaign), lambda: advance(queue, "climb")):
         with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
             if last_write == "campaign":  # nothing is on the LaunchPad yet
-                killed.setattr("hemiec.launch.ladder.add_missing", die)
-            else:  # Fireworks are, without their workflows
-                killed.setattr(type(launchpad.workflows), "insert_many", die)
+                killed.setattr(FireWorksQueue, "add_missing", die)
+            else:  # workflows are, without their Fireworks
+                killed.setattr(type(launchpad.workflows), "insert_many", insert_workflows)
             take()
-        status = read_status(database, "climb")
+        status = read_status(queue, "climb")
         assert not status.settled
-        advance(database, launchpad, "climb")
+        advance(queue, "climb")
         assert n_jobs(database, "promote") == 1
         run_promotions(database, launchpad, monkeypatch, tmp_path)
-    advance(database, launchpad, "climb")
+    advance(queue, "climb")
     assert tiers_of(database) == {"CaTiO3": "descriptors", "SrTiO3": "relax", "BaTiO3": "relax"}
     assert n_jobs(database, "sqs") == 2 and n_jobs(database, "basin") == 2
     nodes = {node for wf in database["workflows"].find() for node in wf["nodes"]}
@@ -509,45 +501,47 @@ def test_killed_between_two_writes_the_next_call_goes_on(
 
 @pytest.mark.store
 def test_who_was_promoted_stays_promoted_and_a_budget_keeps_the_others_waiting(
-    database: Database, launchpad: LaunchPad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, queue: FireWorksQueue, launchpad: LaunchPad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    submit(database, launchpad, climbing(tmp_path))
+    submit(queue, climbing(tmp_path))
     run_promotions(database, launchpad, monkeypatch, tmp_path)
-    advance(database, launchpad, "climb")
+    advance(queue, "climb")
 
     ladder = [dict(tier) for tier in CLIMB["ladder"]]
     ladder[0]["promote"] = {"top": 3, "by": "tolerance_factor"}  # the other way round, and everybody
     ladder[1]["budget"] = {"candidates": 2}
-    submit(database, launchpad, climbing(tmp_path, ladder=ladder))
+    submit(queue, climbing(tmp_path, ladder=ladder))
     assert tiers_of(database) == {"CaTiO3": "descriptors", "SrTiO3": "relax", "BaTiO3": "relax"}
     assert run_promotions(database, launchpad, monkeypatch, tmp_path) == 1
-    advance(database, launchpad, "climb")
+    advance(queue, "climb")
     assert tiers_of(database) == {"CaTiO3": "descriptors", "SrTiO3": "relax", "BaTiO3": "relax"}
     assert stopped(database)["CaTiO3"] == "waits for tier relax: its budget of 2 candidates is used"
-    assert [t.queued for t in read_status(database, "climb").tiers] == [0, 1, 0]
+    assert [t.queued for t in read_status(queue, "climb").tiers] == [0, 1, 0]
 
     ladder[1]["budget"] = {"candidates": 3}
-    submit(database, launchpad, climbing(tmp_path, ladder=ladder))
-    advance(database, launchpad, "climb")
+    submit(queue, climbing(tmp_path, ladder=ladder))
+    advance(queue, "climb")
     assert set(tiers_of(database).values()) == {"relax"}
     assert n_jobs(database, "sqs") == 3
 
     # Another plan is another result: it is judged from the start.
-    submit(database, launchpad, climbing(tmp_path, ladder=ladder, seed=1))
+    submit(queue, climbing(tmp_path, ladder=ladder, seed=1))
     assert set(tiers_of(database).values()) == {"descriptors"}
     # Without the ladder, everything is computed for all.
     plain = climbing(tmp_path, ladder=None)
-    submit(database, launchpad, plain)
+    submit(queue, plain)
     assert set(plain.job_uuids) <= set(database["fireworks"].distinct("spec.hemiec.uuid"))
-    assert read_status(database, "climb").tiers == []
+    assert read_status(queue, "climb").tiers == []
 
 
 @pytest.mark.store
-def test_an_unknown_campaign_and_one_without_a_ladder(database: Database, launchpad: LaunchPad, tmp_path: Path) -> None:
-    submit(database, launchpad, climbing(tmp_path, ladder=None))
-    assert advance(database, launchpad, "climb").added == 0
+def test_an_unknown_campaign_and_one_without_a_ladder(
+    database: Database, queue: FireWorksQueue, tmp_path: Path
+) -> None:
+    submit(queue, climbing(tmp_path, ladder=None))
+    assert advance(queue, "climb").added == 0
     with pytest.raises(InputError, match="did you mean 'climb'"):
-        advance(database, launchpad, "clim")
+        advance(queue, "clim")
 
 
 def fail(launchpad: LaunchPad, database: Database, formula_label: str, kind: str) -> int:
@@ -568,13 +562,18 @@ class Enough(Exception):
 @pytest.mark.store
 @pytest.mark.mlip
 def test_a_climb_to_the_top_with_a_candidate_that_fails_and_comes_back(
-    settings: Settings, database: Database, launchpad: LaunchPad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings,
+    database: Database,
+    queue: FireWorksQueue,
+    launchpad: LaunchPad,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    submit(database, launchpad, climbing(tmp_path, sqs={"max_atoms": 5}))
+    submit(queue, climbing(tmp_path, sqs={"max_atoms": 5}))
     run_promotions(database, launchpad, monkeypatch, tmp_path)
-    advance(database, launchpad, "climb")
+    advance(queue, "climb")
     failed = fail(launchpad, database, "BaTiO3", "sqs")
-    status = Crew(settings, database, launchpad, campaign="climb", workers=1).run(lambda _: None)
+    status = Crew(settings, queue, campaign="climb", workers=1).run(lambda _: None)
 
     assert status.settled and status.counts["failed"] == 1
     assert tiers_of(database) == {"CaTiO3": "descriptors", "SrTiO3": "barrier", "BaTiO3": "relax"}
@@ -586,7 +585,7 @@ def test_a_climb_to_the_top_with_a_candidate_that_fails_and_comes_back(
     ]  # fmt: skip
     assert all(t.waiting_for is None for t in status.tiers)
     assert status.tiers[0].core_hours == 0 < status.tiers[2].core_hours
-    assert advance(database, launchpad, "climb").added == 0
+    assert advance(queue, "climb").added == 0
 
     def until_it_is_back(status: Status) -> None:
         if tiers_of(database)["BaTiO3"] == "barrier":
@@ -594,16 +593,16 @@ def test_a_climb_to_the_top_with_a_candidate_that_fails_and_comes_back(
 
     launchpad.rerun_fw(failed)
     with pytest.raises(Enough):
-        Crew(settings, database, launchpad, campaign="climb", workers=1).run(until_it_is_back)
+        Crew(settings, queue, campaign="climb", workers=1).run(until_it_is_back)
     # Barium titanate is the more stable against its oxides, and the top 1 now; strontium titanate stays promoted.
     promotions = database["outputs"].find({"metadata.hemiec.step": "promote-relax"})
     assert [len(p["output"]["promoted"]) for p in promotions] == [1, 1]
     assert tiers_of(database) == {"CaTiO3": "descriptors", "SrTiO3": "barrier", "BaTiO3": "barrier"}
     assert stopped(database)["SrTiO3"] is None and stopped(database)["BaTiO3"] is None
-    assert [t.promoted for t in read_status(database, "climb").tiers] == [2, 2, 0]
+    assert [t.promoted for t in read_status(queue, "climb").tiers] == [2, 2, 0]
     assert n_jobs(database, "walk") == 2
 
-    build(database)
+    build(database, failures=queue.failures)
     found = [CandidateDoc.model_validate(raw) for raw in database["candidates"].find({}, {"_id": 0})]
     documents = {doc.candidate.formula: doc for doc in found}
     assert documents["SrTiO3"].migration_barrier.value is not None

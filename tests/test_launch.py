@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -21,15 +21,14 @@ from pymatgen.core import Structure
 
 from hemiec.errors import InputError, LaunchError
 from hemiec.launch.crew import Crew
-from hemiec.launch.launchpad import open_launchpad
-from hemiec.launch.reconcile import reconcile
+from hemiec.launch.fireworks_queue import FireWorksQueue
 from hemiec.launch.status import read_status
 from hemiec.launch.submit import plan_submission, submit
 from hemiec.launch.worker import is_alive, worker_name
 from hemiec.schemas.documents import CandidateDoc
 from hemiec.settings import Settings
 from hemiec.store.builder import build
-from hemiec.store.database import Database, open_database
+from hemiec.store.database import Database
 from hemiec.store.mongod import EmbeddedMongod
 from hemiec.workflows.campaign import Campaign, load_campaign
 
@@ -56,20 +55,6 @@ def small(small_file: Path) -> Campaign:
     return load_campaign(small_file)
 
 
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    database = open_database(settings)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def launchpad(database: Database) -> Iterator[LaunchPad]:
-    launchpad = open_launchpad(database)
-    yield launchpad
-    launchpad.connection.close()
-
-
 def _hemiec(settings: Settings, *arguments: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "hemiec.cli.main", *arguments],
@@ -88,26 +73,26 @@ def _finish(process: subprocess.Popen[str], timeout: float = 300) -> tuple[int, 
 
 
 def test_submitting_again_or_from_many_shells_adds_nothing_twice(
-    database: Database, launchpad: LaunchPad, small: Campaign
+    database: Database, queue: FireWorksQueue, small: Campaign
 ) -> None:
     n_jobs = len(small.job_uuids)
-    assert plan_submission(database, small).added == n_jobs
+    assert plan_submission(queue, small).added == n_jobs
     assert database["fireworks"].count_documents({}) == 0
     with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda _: submit(database, launchpad, small), range(4)))
+        results = list(pool.map(lambda _: submit(queue, small), range(4)))
     assert sorted(r.added for r in results) == [0, 0, 0, n_jobs]
     assert database["fireworks"].count_documents({}) == n_jobs
     assert len(database["fireworks"].distinct("spec.hemiec.uuid")) == n_jobs
 
 
 def test_overlapping_campaign_adds_only_what_is_missing(
-    database: Database, launchpad: LaunchPad, small: Campaign, small_file: Path
+    database: Database, queue: FireWorksQueue, small: Campaign, small_file: Path
 ) -> None:
-    submit(database, launchpad, small)
+    submit(queue, small)
     more = SMALL | {"name": "more", "hops": {"n": 2}}
     small_file.write_text(yaml.safe_dump(more))
     larger = load_campaign(small_file)
-    added = submit(database, launchpad, larger).added
+    added = submit(queue, larger).added
     shared = set(larger.job_uuids) & set(small.job_uuids)
     assert {"sqs", "relax"} <= {
         fw["spec"]["hemiec"]["kind"] for fw in database["fireworks"].find({"spec.hemiec.uuid": {"$in": list(shared)}})
@@ -127,25 +112,24 @@ def test_overlapping_campaign_adds_only_what_is_missing(
             assert sorted(waits_for) == sorted(fw_ids[parent] for parent in parents)
 
 
-def test_half_written_submissions_are_cleaned_up(database: Database, launchpad: LaunchPad, small: Campaign) -> None:
-    submit(database, launchpad, small)
+def test_half_written_submissions_are_cleaned_up(database: Database, queue: FireWorksQueue, small: Campaign) -> None:
+    submit(queue, small)
     n_jobs = len(small.job_uuids)
     victims = [wf["nodes"] for wf in database["workflows"].find()]
     database["workflows"].delete_one({"nodes": victims[0][0]})  # killed before the workflow was written
     database["fireworks"].delete_one({"fw_id": victims[1][-1]})  # killed before all Fireworks were written
-    submit(database, launchpad, small)
+    database["locks"].insert_one({"_id": "submit", "owner": "hemiec:gone:1:1", "expires": datetime(2020, 1, 1)})
+    submit(queue, small)
     assert len(database["fireworks"].distinct("spec.hemiec.uuid")) == n_jobs
     nodes = {node for wf in database["workflows"].find() for node in wf["nodes"]}
     assert nodes == set(database["fireworks"].distinct("fw_id"))
 
 
-def test_a_dead_submitters_lock_does_not_block(database: Database, launchpad: LaunchPad, small: Campaign) -> None:
-    from datetime import UTC, datetime, timedelta
-
+def test_a_dead_submitters_lock_does_not_block(database: Database, queue: FireWorksQueue, small: Campaign) -> None:
     dead = worker_name().replace(f":{os.getpid()}:", ":999999:")
     database["locks"].insert_one({"_id": "submit", "owner": dead, "expires": datetime.now(UTC) + timedelta(hours=1)})
     started = time.monotonic()
-    assert submit(database, launchpad, small).added
+    assert submit(queue, small).added
     assert time.monotonic() - started < 30
 
 
@@ -157,10 +141,12 @@ def test_worker_names_tell_the_living_from_the_dead() -> None:
     assert is_alive("Automatically generated Worker") is None
 
 
-def test_lost_jobs_and_stale_locks_are_brought_back(database: Database, launchpad: LaunchPad, small: Campaign) -> None:
+def test_lost_jobs_and_stale_locks_are_brought_back(
+    database: Database, queue: FireWorksQueue, launchpad: LaunchPad, small: Campaign
+) -> None:
     from fireworks import FWorker
 
-    submit(database, launchpad, small)
+    submit(queue, small)
     dead = worker_name().replace(f":{os.getpid()}:", ":999999:")
     firework, _ = launchpad.checkout_fw(FWorker(name=dead), "/nowhere")
     database["workflows"].update_one(
@@ -168,7 +154,7 @@ def test_lost_jobs_and_stale_locks_are_brought_back(database: Database, launchpa
     )
     mine, _ = launchpad.checkout_fw(FWorker(name=worker_name()), "/nowhere")
     elsewhere, _ = launchpad.checkout_fw(FWorker(name="hemiec:elsewhere:1:1"), "/nowhere")
-    assert reconcile(database, launchpad) == [firework.fw_id]
+    assert queue.reconcile() == [firework.spec["hemiec"]["uuid"]]
     states = {fw["fw_id"]: fw["state"] for fw in database["fireworks"].find()}
     assert states[firework.fw_id] == "READY"
     assert states[mine.fw_id] == states[elsewhere.fw_id] == "RUNNING"
@@ -176,58 +162,58 @@ def test_lost_jobs_and_stale_locks_are_brought_back(database: Database, launchpa
 
 
 def test_jobs_that_a_failure_blocks_do_not_keep_a_campaign_open(
-    database: Database, launchpad: LaunchPad, small: Campaign
+    database: Database, queue: FireWorksQueue, launchpad: LaunchPad, small: Campaign
 ) -> None:
     from fireworks import FWorker
 
-    submit(database, launchpad, small)
-    status = read_status(database, "small")
+    submit(queue, small)
+    status = read_status(queue, "small")
     assert not status.settled and not any(job.blocked for job in status.jobs)
     sqs, launch_id = launchpad.checkout_fw(FWorker(query={"spec.hemiec.kind": "sqs"}), "/nowhere")
     launchpad.mark_fizzled(launch_id)
-    jobs = {job.step: job for job in read_status(database, "small").jobs}
+    jobs = {job.step: job for job in read_status(queue, "small").jobs}
     assert {step for step, job in jobs.items() if job.blocked} == {
         "relax", "anneal", "relax-annealed", "basin", "walk", "vacancy-1", "vacancy-2", "hop-1",
     }  # fmt: skip
-    assert not read_status(database, "small").settled  # the reference phases can still run
+    assert not read_status(queue, "small").settled  # the reference phases can still run
     database["fireworks"].update_many({"spec.hemiec.kind": "reference"}, {"$set": {"state": "COMPLETED"}})
-    assert read_status(database, "small").settled
+    assert read_status(queue, "small").settled
     launchpad.rerun_fw(sqs.fw_id)
-    assert not read_status(database, "small").settled
+    assert not read_status(queue, "small").settled
 
 
 def test_status_of_an_unknown_campaign_names_the_known_one(
-    database: Database, launchpad: LaunchPad, small: Campaign
+    database: Database, queue: FireWorksQueue, small: Campaign
 ) -> None:
-    submit(database, launchpad, small)
+    submit(queue, small)
     with pytest.raises(InputError, match="did you mean 'small'"):
-        read_status(database, "smal")
+        read_status(queue, "smal")
 
 
 def test_a_disk_that_fills_up_stops_the_workers_before_jobs_fail(
-    settings: Settings, database: Database, launchpad: LaunchPad, small: Campaign, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, database: Database, queue: FireWorksQueue, small: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    submit(database, launchpad, small)
+    submit(queue, small)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
-    crew = Crew(settings, database, launchpad, campaign="small", workers=1)
+    crew = Crew(settings, queue, campaign="small", workers=1)
     with pytest.raises(LaunchError, match="MiB free"):
         crew.run(lambda status: None)
     assert not _workers(settings)
-    assert set(read_status(database, "small").counts) == {"ready", "waiting"}
+    assert set(read_status(queue, "small").counts) == {"ready", "waiting"}
 
 
 def test_workers_that_die_at_once_are_an_error_not_a_loop(
-    settings: Settings, database: Database, launchpad: LaunchPad, small: Campaign, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, database: Database, queue: FireWorksQueue, small: Campaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    submit(database, launchpad, small)
+    submit(queue, small)
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(LaunchError, match="stop as soon as they start"):
-        Crew(settings, database, launchpad, campaign="small", workers=2).run(lambda status: None)
+        Crew(settings, queue, campaign="small", workers=2).run(lambda status: None)
 
 
 @pytest.mark.slow
 def test_run_survives_kills_of_everything_and_ends_with_every_number(
-    settings: Settings, small_file: Path, tmp_path: Path
+    settings: Settings, small_file: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """kill -9 of `hemiec run`, of a worker and of mongod at random moments; then the same command again."""
     generator = random.Random(1)
@@ -256,8 +242,9 @@ def test_run_survives_kills_of_everything_and_ends_with_every_number(
     assert code == 0, err
     assert "(Ba,Sr)TiO3" in out
 
-    database = open_database(settings)
-    status = read_status(database, "small")
+    queue: FireWorksQueue = request.getfixturevalue("queue")
+    database = queue.database
+    status = read_status(queue, "small")
     assert set(status.counts) == {"done"}
     uuids = [job.uuid for job in status.jobs]
     assert len(uuids) == len(set(uuids)) == database["outputs"].count_documents({})
@@ -275,8 +262,7 @@ def test_run_survives_kills_of_everything_and_ends_with_every_number(
     assert code == 0 and "0 jobs added" in err
     assert time.monotonic() - started < 30
     assert database["launches"].count_documents({}) == launches
-    assert build(database) == 0
-    database.close()
+    assert build(database, failures=queue.failures) == 0
 
 
 def _assert_recomputable(database: Database, doc: CandidateDoc) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from hemiec.cli.session import json_option, print_json, quiet, store
+from hemiec.cli.session import json_option, print_json, queue, quiet
 from hemiec.launch.status import Status
 from hemiec.schemas.documents import NOT_ASKED, PROPERTIES
 from hemiec.schemas.leaderboard import LeaderboardDoc
+
+if TYPE_CHECKING:
+    from hemiec.launch.predict import Cost
+    from hemiec.launch.queue import Queue
 
 _campaign = click.argument("campaign", type=click.Path(dir_okay=False, path_type=Path))
 _workers = click.option("-n", "--workers", type=click.IntRange(1, 256), help="Worker processes; default one per core.")
@@ -35,8 +42,6 @@ def run(ctx: click.Context, campaign: Path, workers: int | None, html: Path | No
     from hemiec.cli.progress import Progress
     from hemiec.cli.results import make_leaderboard, show_leaderboard
     from hemiec.launch.crew import Crew
-    from hemiec.launch.launchpad import open_launchpad
-    from hemiec.launch.reconcile import reconcile
     from hemiec.launch.status import read_status, stopped_reasons
     from hemiec.launch.submit import submit as submit_campaign
     from hemiec.ranking.report import to_html
@@ -46,29 +51,28 @@ def run(ctx: click.Context, campaign: Path, workers: int | None, html: Path | No
     quiet()
     loaded = load_campaign(campaign)  # before anything is started
     name = loaded.spec.name
-    with store() as (settings, database):
-        launchpad = open_launchpad(database)
-        reconcile(database, launchpad)
-        added = submit_campaign(database, launchpad, loaded)
+    with queue() as (settings, opened):
+        opened.reconcile()
+        added = submit_campaign(opened, loaded, _submitting(name))
         click.echo(
             f"{name}: {added.added} jobs added, {added.pending} pending, {added.finished} finished before", err=True
         )
-        status = read_status(database, name)
+        status = read_status(opened, name)
         if not status.settled:
-            crew = Crew(settings, database, launchpad, campaign=name, workers=workers or settings.workers)
+            crew = Crew(settings, opened, campaign=name, workers=workers or settings.workers)
             try:
                 with Progress(name) as progress:
                     status = crew.run(progress)
             except KeyboardInterrupt:
-                _stopped(database, launchpad, f"hemiec run {campaign}")
+                _stopped(opened, f"hemiec run {campaign}")
                 ctx.exit(130)
-        build(database)
-        leaderboard = make_leaderboard(database, None, campaign=name)
+        build(opened.database, failures=opened.failures)
+        leaderboard = make_leaderboard(opened.database, None, campaign=name)
         show_leaderboard(leaderboard, as_json=as_json)
         report = html or Path(f"{name}-leaderboard.html")
         write_atomically(report, to_html(leaderboard))
         click.echo(f"report: {report.absolute()}", err=True)
-        lacking = _lacks_a_number(leaderboard, stopped_reasons(database, name))
+        lacking = _lacks_a_number(leaderboard, stopped_reasons(opened.database, name))
         ctx.exit(_verdict(status, incomplete=status.counts["failed"] > 0 and lacking))
 
 
@@ -85,26 +89,32 @@ def submit(campaign: Path, dry_run: bool, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from hemiec.launch.launchpad import open_launchpad
+    from hemiec.launch.predict import predict
     from hemiec.launch.submit import plan_submission
     from hemiec.launch.submit import submit as submit_campaign
     from hemiec.workflows.campaign import load_campaign
 
     quiet()
     loaded = load_campaign(campaign)
-    with store() as (_, database):
+    name = loaded.spec.name
+    with queue() as (_, opened):
         if dry_run:
-            result = plan_submission(database, loaded)
-        else:
-            result = submit_campaign(database, open_launchpad(database), loaded)
-        if as_json:
-            print_json({"campaign": loaded.spec.name, "dry_run": dry_run, **asdict(result)})
-        else:
-            verb = "would be added" if dry_run else "added"
-            click.echo(
-                f"{loaded.spec.name}: {result.added} jobs {verb}, {result.pending} pending, "
-                f"{result.finished} finished before"
-            )
+            plan = plan_submission(opened, loaded)
+            cost = predict(opened, plan.kinds)
+            if as_json:
+                print_json({"campaign": name, "dry_run": True, **plan.to_json(), "cost": asdict(cost)})
+            else:
+                click.echo(
+                    f"{name}: {plan.added} jobs would be added, {plan.pending} pending, "
+                    f"{plan.finished} finished before"
+                )
+                _print_cost(cost)
+            return
+        result = submit_campaign(opened, loaded, _submitting(name))
+    if as_json:
+        print_json({"campaign": name, "dry_run": False, **result.to_json()})
+    else:
+        click.echo(f"{name}: {result.added} jobs added, {result.pending} pending, {result.finished} finished before")
 
 
 @click.command()
@@ -120,23 +130,21 @@ def work(ctx: click.Context, campaign: str | None, workers: int | None) -> None:
     """
     from hemiec.cli.progress import Progress
     from hemiec.launch.crew import Crew
-    from hemiec.launch.launchpad import open_launchpad
     from hemiec.launch.status import read_status
 
-    with store() as (settings, database):
-        launchpad = open_launchpad(database)
-        status = read_status(database, campaign)
-        if not status.jobs and status.settled:
-            click.echo("nothing is on the LaunchPad; `hemiec submit CAMPAIGN` puts it there.")
+    with queue() as (settings, opened):
+        status = read_status(opened, campaign)
+        if not status.n_jobs and status.settled:
+            click.echo("nothing is in the queue; `hemiec submit CAMPAIGN` puts it there.")
             return
-        crew = Crew(settings, database, launchpad, campaign=campaign, workers=workers or settings.workers)
+        crew = Crew(settings, opened, campaign=campaign, workers=workers or settings.workers)
         try:
             with Progress(campaign or "LaunchPad") as progress:
                 status = crew.run(progress)
         except KeyboardInterrupt:
-            _stopped(database, launchpad, f"hemiec work {campaign or ''}".strip())
+            _stopped(opened, f"hemiec work {campaign or ''}".strip())
             ctx.exit(130)
-        click.echo(f"{status.counts['done']} of {len(status.jobs)} jobs done; `hemiec build` gathers the results.")
+        click.echo(f"{status.counts['done']} of {status.n_jobs} jobs done; `hemiec build` gathers the results.")
         ctx.exit(_verdict(status, incomplete=status.counts["failed"] > 0))
 
 
@@ -151,11 +159,30 @@ def write_atomically(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _stopped(database: object, launchpad: object, command: str) -> None:
-    from hemiec.launch.reconcile import reconcile
-
-    reconcile(database, launchpad)  # type: ignore[arg-type]
+def _stopped(opened: Queue, command: str) -> None:
+    opened.reconcile()
     click.echo(f"Stopped; everything that finished is kept. Go on with: {command}", err=True)
+
+
+def _submitting(name: str) -> Callable[[int, int], None]:
+    """Return a function that says now and then how far a large submission has come."""
+    last = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > 3:
+            last = time.monotonic()
+            click.echo(f"{name}: {done} of {total} candidates submitted", err=True)
+
+    return report
+
+
+def _print_cost(cost: Cost) -> None:
+    from rich.console import Console
+
+    from hemiec.cli.progress import cost_table
+
+    Console().print(cost_table(cost))
 
 
 def _lacks_a_number(leaderboard: LeaderboardDoc, expected: set[str]) -> bool:
@@ -170,7 +197,7 @@ def _verdict(status: Status, *, incomplete: bool) -> int:
     if failed:
         first = failed[0]
         click.echo(
-            f"{'error' if incomplete else 'note'}: {len(failed)} of {len(status.jobs)} jobs failed, the first "
+            f"{'error' if incomplete else 'note'}: {len(failed)} of {status.n_jobs} jobs failed, the first "
             f"{first.label} {first.step}: {first.message} Mend: `hemiec errors` lists them, `hemiec rerun` makes them "
             "ready again.",
             err=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -10,8 +11,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from hemiec.launch.status import JobStatus, Status
+from hemiec.launch.predict import Cost
+from hemiec.launch.queue import STATES, JobStatus, Tally
+from hemiec.launch.status import Status
 
+#: Rows of candidates in a table; those in which something runs or failed come first.
+MAX_ROWS = 40
 #: Without a terminal, a line at least this often says what is going on.
 HEARTBEAT_SECONDS = 30.0
 _MARKS = {"done": ("●", "green"), "running": ("◐", "yellow"), "failed": ("✗", "red")}
@@ -50,7 +55,7 @@ class Progress:
         done = status.counts["done"] + status.counts["failed"]
         for job in status.jobs:
             if before and before.get(job.uuid) != job.state and job.state in ("running", "done", "failed"):
-                self._print(f"[{done}/{len(status.jobs)}]  {line(job)}")
+                self._print(f"[{done}/{status.n_jobs}]  {line(job)}")
         if self._elapsed() - self._last_line > HEARTBEAT_SECONDS:
             running = ", ".join(
                 f"{j.label} {j.step} {clock(j.elapsed_s or 0)}" for j in status.jobs if j.state == "running"
@@ -68,13 +73,69 @@ class Progress:
 def summary(status: Status, title: str, elapsed_s: float | None = None) -> Text:
     """Return one line: how many jobs are in which state."""
     counts = status.counts
-    left = sum(counts[s] for s in ("running", "ready", "waiting", "paused"))
-    text = f"{title}: {counts['done']} of {len(status.jobs)} jobs done, {counts['running']} running, {left} left"
-    if counts["failed"]:
-        text += f", {counts['failed']} failed"
+    left = sum(counts[s] for s in ("running", "ready", "waiting"))
+    text = f"{title}: {counts['done']} of {status.n_jobs} jobs done, {counts['running']} running, {left} left"
+    for state in ("failed", "paused", "cancelled"):
+        if counts[state]:
+            text += f", {counts[state]} {state}"
     if elapsed_s is not None:
         text += f", {clock(elapsed_s)} elapsed"
+    if status.done_per_hour is not None:
+        text += f"\n{status.done_per_hour} done in the last hour, {status.core_hours:.3g} core-hours used"
+        if left and status.core_hours_left is not None:
+            text += f", about {status.core_hours_left:.3g} left"
+        if left and status.hours_left is not None:
+            text += f" ({clock(3600 * status.hours_left)} on as many cores as now)"
     return Text(text)
+
+
+def kinds_table(status: Status) -> Table:
+    """Return a table with a row for every kind of job: how many are in which state, and what they took."""
+    shown = [state for state in STATES if status.counts[state]]
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("protocol", no_wrap=True)
+    for state in shown:
+        table.add_column(state, justify="right", no_wrap=True)
+    table.add_column("core-h", justify="right", no_wrap=True)
+    kinds: dict[tuple[str, str], list[Tally]] = {}
+    for tally in sorted(status.tallies, key=lambda t: (t.tier or "", t.kind)):
+        kinds.setdefault((tally.kind, tally.protocol or ""), []).append(tally)
+    for (kind, protocol), tallies in kinds.items():
+        numbers = [sum(t.n for t in tallies if t.state == state) for state in shown]
+        cells = [str(n) if n else "" for n in numbers]
+        table.add_row(kind, protocol, *cells, f"{sum(t.core_seconds for t in tallies) / 3600:.3f}")
+    return table
+
+
+def cost_table(cost: Cost) -> Table:
+    """Return a table with a row for every kind of job: how many, and what they are expected to take."""
+    table = Table(show_edge=False, pad_edge=False, show_footer=True)
+    least = "" if cost.complete else "at least "
+    table.add_column("kind", "all", no_wrap=True)
+    table.add_column("protocol", no_wrap=True)
+    table.add_column("jobs", str(sum(kind.n for kind in cost.kinds)), justify="right")
+    table.add_column("core-h", f"{least}{cost.core_hours:.3g}", justify="right")
+    table.add_column("database, MB", f"{least}{cost.bytes / 1e6:.3g}", justify="right")
+    table.add_column("measured on", justify="right")
+    for kind in cost.kinds:
+        hours = "?" if kind.core_hours is None else f"{kind.core_hours:.3g}"
+        size = "?" if kind.bytes is None else f"{kind.bytes / 1e6:.3g}"
+        jobs = f"{kind.n_measured} jobs" if kind.n_measured else "none yet"
+        table.add_row(kind.kind, kind.protocol or "", str(kind.n), hours, size, jobs)
+    return table
+
+
+def jobs_table(jobs: Iterable[JobStatus]) -> Table:
+    """Return a table with a row for every job."""
+    table = Table(show_edge=False, pad_edge=False)
+    for column in ("step", "state", "time", "job", "why"):
+        table.add_column(column, overflow="fold")
+    for job in jobs:
+        took = clock(job.elapsed_s) if job.elapsed_s is not None else ""
+        why = job.message or ("waits for one that failed" if job.blocked else "")
+        table.add_row(job.step, job.state, took, job.uuid, why)
+    return table
 
 
 def steps_table(status: Status) -> Table:
@@ -84,11 +145,17 @@ def steps_table(status: Status) -> Table:
     table.add_column("jobs")
     table.add_column("now")
     references: list[JobStatus] = []
+    rows = []
     for label, jobs in status.by_label().items():
         if all(job.step == "reference" for job in jobs):
             references += jobs
         else:
-            table.add_row(label, _marks(jobs), _now(jobs))
+            rows.append((label, jobs))
+    if len(rows) > MAX_ROWS:
+        rows.sort(key=lambda row: not any(job.state in ("running", "failed") for job in row[1]))
+        table.caption = f"{len(rows) - MAX_ROWS} more; `hemiec status --json` lists them"
+    for label, jobs in rows[:MAX_ROWS]:
+        table.add_row(label, _marks(jobs), _now(jobs))
     if references:
         table.add_row("reference phases", _marks(references), _now(references))
     return table

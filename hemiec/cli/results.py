@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hemiec.cli.session import json_option, print_json, store
+from hemiec.cli.session import json_option, print_json, queue, store
 from hemiec.errors import InputError
 from hemiec.schemas.documents import PROPERTIES, CandidateDoc
 from hemiec.schemas.leaderboard import LeaderboardDoc
@@ -26,9 +26,10 @@ def build() -> None:
     """
     from hemiec.store.builder import build as build_candidates
 
-    with store() as (_, database):
-        built = build_candidates(database)
-        click.echo(f"{built} candidates built, {database['candidates'].count_documents({}) - built} were up to date.")
+    with queue() as (_, opened):
+        built = build_candidates(opened.database, failures=opened.failures)
+        total = opened.database["candidates"].count_documents({})
+        click.echo(f"{built} candidates built, {total - built} were up to date.")
 
 
 @click.command()
@@ -151,12 +152,12 @@ def make_leaderboard(database: Database, definition: Path | None, *, campaign: s
     InputError
         If the definition is not valid, or the store has no such campaign or no candidates.
     """
-    from hemiec.launch.status import campaign_uuids
     from hemiec.ranking.definition import DEFAULT, load_definition
     from hemiec.ranking.leaderboard import rank as rank_candidates
+    from hemiec.store.campaigns import read_header
 
     if campaign is not None:
-        campaign_uuids(database, campaign)  # says so if there is none of that name
+        read_header(database, campaign, {"name": 1})  # says so if there is none of that name
     rules = DEFAULT if definition is None else load_definition(definition)
     wanted = {} if campaign is None else {"campaigns": campaign}
     documents = [_load(d) for d in database["candidates"].find(wanted, {"_id": 0})]

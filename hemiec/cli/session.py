@@ -7,12 +7,15 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hemiec.settings import Settings, load_settings
 from hemiec.store.database import Database, open_database
+
+if TYPE_CHECKING:
+    from hemiec.launch.queue import Queue
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -33,6 +36,15 @@ def store() -> Iterator[tuple[Settings, Database]]:
         yield settings, database
     finally:
         database.close()
+
+
+@contextmanager
+def queue() -> Iterator[tuple[Settings, Queue]]:
+    """Open the configured database and its queue for one command."""
+    from hemiec.launch.open import open_queue
+
+    with store() as (settings, database), open_queue(settings, database) as opened:
+        yield settings, opened
 
 
 def print_json(content: Any) -> None:

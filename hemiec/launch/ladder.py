@@ -11,15 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fireworks import LaunchPad
 from jobflow import Flow
 
-from hemiec.launch.enqueue import add_missing, job_states, remove_half_written, submission_lock
-from hemiec.launch.status import campaign_document, read_status
+from hemiec.launch.enqueue import submission_lock
+from hemiec.launch.queue import Queue
+from hemiec.launch.status import read_status
 from hemiec.launch.tiers import TierState, admit, fingerprint, read_ladder
 from hemiec.schemas.ladder import DESCRIPTORS, TIERS, JudgedValue, PromotionDoc, PromotionEntry, TierName
 from hemiec.store.builder import build
-from hemiec.store.database import Database, Document
+from hemiec.store.campaigns import read_campaign, write_header, write_plans
+from hemiec.store.database import Document
 from hemiec.workflows.campaign import Campaign, Climb, campaign_of, jobs_of
 from hemiec.workflows.ladder import promotion_flow
 
@@ -33,7 +34,7 @@ class Advance:
     actions: list[str] = field(default_factory=list)
 
 
-def advance(database: Database, launchpad: LaunchPad, name: str) -> Advance:
+def advance(queue: Queue, name: str) -> Advance:
     """Take a campaign as far up its ladder as its finished jobs allow, and return what was done.
 
     Calling it again, or from several processes at a time, does nothing twice. Without a ladder it does nothing.
@@ -45,30 +46,32 @@ def advance(database: Database, launchpad: LaunchPad, name: str) -> Advance:
     LaunchError
         If another submission holds the lock for too long.
     """
-    document = campaign_document(database, name)
-    states = read_ladder(database, document)
+    document = read_campaign(queue.database, name)
+    states = read_ladder(queue, document)
     if not states:
         return Advance(name)
     if any(state.entered and state.settled and state.tier.tier != TIERS[0] for state in states[:-1]):
-        build(database, only={e["candidate"]["candidate_id"] for e in document["candidates"]}, strict=False)
-    with submission_lock(database):
-        remove_half_written(database)
-        return climb(database, launchpad, name)
+        only = {e["candidate"]["candidate_id"] for e in document["candidates"]}
+        build(queue.database, failures=queue.failures, only=only, strict=False)
+    with submission_lock(queue.database) as lock:
+        if lock.inherited:
+            queue.mend_submission()
+        return climb(queue, name)
 
 
-def advance_settled(database: Database, launchpad: LaunchPad, campaign: str | None = None) -> list[Advance]:
+def advance_settled(queue: Queue, campaign: str | None = None) -> list[Advance]:
     """Advance every campaign (or one) whose jobs have settled and whose ladder has something new to decide."""
-    names = database["campaigns"].distinct("name", {"spec.ladder": {"$ne": None}})
+    names = queue.database["campaigns"].distinct("name", {"spec.ladder": {"$ne": None}})
     done = []
     for name in names:
         if campaign in (None, name):
-            status = read_status(database, name)
+            status = read_status(queue, name, listed=())
             if status.jobs_settled and not status.settled:
-                done.append(advance(database, launchpad, name))
+                done.append(advance(queue, name))
     return done
 
 
-def climb(database: Database, launchpad: LaunchPad, name: str, *, judge: bool = True) -> Advance:
+def climb(queue: Queue, name: str, *, judge: bool = True) -> Advance:
     """Do what :func:`advance` does with the numbers gathered so far; hold the submission lock meanwhile.
 
     Parameters
@@ -76,19 +79,38 @@ def climb(database: Database, launchpad: LaunchPad, name: str, *, judge: bool = 
     judge
         Whether numbers are gathered, so that tiers may be judged; if not, only that of the descriptors is.
     """
-    document = campaign_document(database, name)
-    before = fingerprint(database, document)
+    database = queue.database
+    document = read_campaign(database, name)
+    before = fingerprint(queue, document)
     campaign = campaign_of(document)
-    step = _Step(database, campaign, read_ladder(database, document), judge=judge)
+    step = _Step(queue, campaign, read_ladder(queue, document), judge=judge)
     step.take()
     campaign = replace(campaign, climb=Climb(step.reached, step.stopped, step.promotions))
     # Written before the jobs: one that is killed in between leaves jobs to add, never a job without its campaign.
-    kept = {key: document[key] for key in ("last_submitted", "ladder_seen") if key in document}
-    database["campaigns"].replace_one({"name": name}, campaign.document() | kept)
-    added = add_missing(database, launchpad, [*campaign.flows, *step.flows])
+    flows = _write_climb(queue, campaign, document)
+    added = queue.add_missing([*flows, *campaign.reference_flows, *step.flows], name)
     if not added and judge and not step.moved:
-        database["campaigns"].update_one({"name": name}, {"$set": {"ladder_seen": before}})
+        write_header(database, {"name": name, "ladder_seen": before})
     return Advance(name, added, step.actions)
+
+
+def _write_climb(queue: Queue, campaign: Campaign, document: Mapping[str, Any]) -> list[Flow]:
+    """Write how far the candidates have come; return the flows of those with jobs that are not in the queue yet."""
+    name = campaign.spec.name
+    write_header(queue.database, campaign.header())
+    stored = {entry["candidate"]["candidate_id"]: entry for entry in document["candidates"]}
+    known = queue.states([job["uuid"] for entry in stored.values() for job in entry["jobs"]])
+    plans, flows = [], []
+    for order, candidate in enumerate(campaign.candidates):
+        entry = stored[candidate.candidate_id]
+        now = campaign.climb.reached.get(candidate.candidate_id), campaign.climb.stopped.get(candidate.candidate_id)
+        lacking = any(job["uuid"] not in known for job in entry["jobs"])
+        if now != (entry["tier"], entry["stopped"]) or lacking:
+            flow = campaign.flow(candidate)
+            plans.append((order, campaign.plan(candidate, flow)))
+            flows += [flow] if flow is not None else []
+    write_plans(queue.database, name, plans)
+    return flows
 
 
 def with_first_tier(campaign: Campaign) -> Campaign:
@@ -108,7 +130,7 @@ class _Step:
 
     Parameters
     ----------
-    database
+    queue
         Where candidates' numbers and promotions' results are.
     campaign
         As far as it has come.
@@ -118,8 +140,8 @@ class _Step:
         Whether tiers beyond the descriptors may be judged.
     """
 
-    def __init__(self, database: Database, campaign: Campaign, states: list[TierState], *, judge: bool) -> None:
-        self.database = database
+    def __init__(self, queue: Queue, campaign: Campaign, states: list[TierState], *, judge: bool) -> None:
+        self.queue = queue
         self.campaign = campaign
         self.states = states
         self.judge = judge
@@ -162,7 +184,7 @@ class _Step:
             return False
         flow = promotion_flow(spec.name, tier, self._entries(ids, [c.property for c in rule.by]), rule, spec.seed)
         (job,) = jobs_of(flow)
-        known = job_states(self.database, [job.uuid]).get(job.uuid)
+        known = self.queue.states([job.uuid]).get(job.uuid)
         # What was recorded but killed before it was added, and would be another job today, never existed.
         dead = {p.uuid for p in state.promotions if p.state is None and p.uuid != job.uuid}
         self.promotions = [record for record in self.promotions if record["uuid"] not in dead]
@@ -174,14 +196,14 @@ class _Step:
             self.flows.append(flow)
             self.actions.append(f"promotion from tier {tier} of {len(ids)} candidates submitted")
             return False
-        if known["state"] != "COMPLETED" or job.uuid not in records:
+        if known != "done" or job.uuid not in records:
             return False
         self._note(state, job.uuid)
         return True
 
     def _note(self, state: TierState, uuid: str) -> None:
         """Keep why those who are not promoted go no further."""
-        output = self.database["outputs"].find_one({"uuid": uuid}, {"output": 1})
+        output = self.queue.database["outputs"].find_one({"uuid": uuid}, {"output": 1})
         if output is None:
             return
         promoted = set(state.promoted)
@@ -196,7 +218,7 @@ class _Step:
         candidates = {c.candidate_id: c for c in self.campaign.candidates}
         fields = {"_id": 0, "candidate_id": 1, "results.plan_id": 1} | {f"results.{p}": 1 for p in properties}
         documents = {
-            d["candidate_id"]: d for d in self.database["candidates"].find({"candidate_id": {"$in": ids}}, fields)
+            d["candidate_id"]: d for d in self.queue.database["candidates"].find({"candidate_id": {"$in": ids}}, fields)
         }
         entries = []
         for candidate_id in ids:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar, Literal
 
 from jobflow import Flow
@@ -16,6 +17,7 @@ from hemiec.store.database import Database
 
 #: What a job is doing, in words for people; each backend's own states are mapped onto them.
 State = Literal["waiting", "ready", "running", "done", "failed", "cancelled", "paused"]
+STATES: tuple[State, ...] = ("done", "running", "ready", "waiting", "failed", "cancelled", "paused")
 #: A job in one of these will not run by itself any more.
 ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
 
@@ -44,14 +46,27 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class Tally:
-    """How many jobs of one tier, kind and protocol are in one state, and what their launches took in core-seconds."""
+    """How many jobs of one tier, kind and protocol are in one state.
+
+    ``cores`` is what they take in all when they run, ``core_seconds`` what their launches took so far.
+    """
 
     tier: str | None
     kind: str
     protocol: str | None
     state: State
     n: int
+    cores: int = 0
     core_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a failed job left: the end of its output, and the folder and the machine in which it ran."""
+
+    text: str
+    folder: str | None = None
+    host: str | None = None
 
 
 class Queue(ABC):
@@ -76,12 +91,36 @@ class Queue(ABC):
         """
 
     @abstractmethod
+    def claim(self, campaign: str, uuids: Collection[str]) -> None:
+        """Make jobs that are in the queue jobs of this campaign too."""
+
+    @abstractmethod
+    def release(self, campaign: str, uuids: Collection[str]) -> None:
+        """Take jobs from a campaign that no longer asks for them; they stay in the queue."""
+
+    @abstractmethod
+    def mend_submission(self) -> None:
+        """Undo what a submission killed between two writes left in the queue; hold the submission lock meanwhile."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close what the queue itself opened; the database stays open."""
+
+    @abstractmethod
     def states(self, uuids: Collection[str]) -> dict[str, State]:
         """Return uuid to state of those that are in the queue or have a result; a result alone counts as done."""
 
     @abstractmethod
-    def tally(self, campaign: str | None = None) -> list[Tally]:
-        """Return the counts of a campaign's jobs (or of all), within a second for 100,000."""
+    def tally(self, campaign: str | None = None, *, costs: bool = False) -> list[Tally]:
+        """Return the counts of a campaign's jobs, or of all campaigns', within a second for 100,000.
+
+        Parameters
+        ----------
+        campaign
+            Its name; None for all.
+        costs
+            Whether ``core_seconds`` are gathered; 0 if not.
+        """
 
     @abstractmethod
     def jobs(
@@ -93,6 +132,14 @@ class Queue(ABC):
         limit: int | None = None,
     ) -> list[JobStatus]:
         """Return jobs in the order of their submission, each once, with the last launch's time and message."""
+
+    @abstractmethod
+    def trace(self, job: JobStatus, *, lines: int = 15) -> Trace:
+        """Return the last lines of what a job that failed had to say."""
+
+    @abstractmethod
+    def finished_since(self, moment: datetime, campaign: str | None = None) -> int:
+        """Return how many jobs were done since a moment (UTC)."""
 
     @abstractmethod
     def blocked(self, uuids: Collection[str]) -> set[str]:
@@ -117,6 +164,11 @@ class Queue(ABC):
     @abstractmethod
     def resume(self, jobs: Sequence[JobStatus]) -> int:
         """Let paused and cancelled jobs run; return how many were."""
+
+    def failures(self, uuids: Collection[str]) -> dict[str, str]:
+        """Return uuid to the reason of every job that failed or was cancelled."""
+        found = self.jobs(uuids=uuids, states={"failed", "cancelled"})
+        return {job.uuid: (job.message or job.state)[:500] for job in found}
 
     @abstractmethod
     def reconcile(self) -> list[str]:

@@ -1,82 +1,92 @@
-"""What a campaign's jobs are doing, read from the LaunchPad."""
+"""What a campaign's jobs are doing, read from the queue."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hemiec.errors import InputError, did_you_mean
-from hemiec.launch.reconcile import last_line
-from hemiec.launch.tiers import TierStatus, blocked_fireworks, fingerprint, launch_seconds, read_ladder, tier_statuses
-from hemiec.store.database import Database, Document
+from hemiec.launch.queue import JobStatus, Queue, State, Tally
+from hemiec.launch.tiers import PLAN_FIELDS, TierStatus, fingerprint, read_ladder, tier_statuses
+from hemiec.store.campaigns import read_campaign, read_header
+from hemiec.store.database import Database
 
-#: FireWorks' states in words for people.
-STATES = {
-    "COMPLETED": "done",
-    "RUNNING": "running",
-    "RESERVED": "running",
-    "READY": "ready",
-    "WAITING": "waiting",
-    "FIZZLED": "failed",
-    "DEFUSED": "cancelled",
-    "PAUSED": "paused",
-    "ARCHIVED": "archived",
-}
-
-
-#: What a ladder is read from, of a campaign's document.
-_LADDER_FIELDS = {
-    "name": 1,
-    "spec.ladder": 1,
-    "ladder_seen": 1,
-    "candidates.candidate.candidate_id": 1,
-    "candidates.plan_id": 1,
-    "candidates.tier": 1,
-    "candidates.jobs": 1,
-    "references": 1,
-    "promotions": 1,
-}
-
-
-@dataclass(frozen=True)
-class JobStatus:
-    """One job on the LaunchPad."""
-
-    uuid: str
-    fw_id: int
-    label: str
-    step: str
-    state: str
-    elapsed_s: float | None
-    message: str | None
-    blocked: bool = False
+#: A status lists all jobs of a queue up to so many; of a larger one those that run or failed.
+LIST_ALL = 2_000
+#: ... and of those no more than this.
+LIST_ACTIVE = 500
 
 
 @dataclass(frozen=True)
 class Status:
-    """All jobs of a campaign (or of the whole LaunchPad) and what they are doing.
+    """The jobs of a campaign (or of the whole queue) and what they are doing.
 
-    ``tiers`` are those of the campaign's ladder, if it has one; ``open_ladders`` names the campaigns on whose ladder
-    something is to be decided when their jobs have settled.
+    ``tallies`` counts all of them; ``jobs`` lists them, or those that run or failed if there are very many; ``tiers``
+    are those of the campaign's ladder, if it has one; ``open_ladders`` names the campaigns on whose ladder something is
+    to be decided now that their jobs have settled; ``n_blocked`` of the waiting jobs wait in vain; ``done_per_hour``
+    is the rate of the last hour, None if it was not asked for.
     """
 
     campaign: str | None
+    tallies: list[Tally]
     jobs: list[JobStatus]
     tiers: list[TierStatus] = field(default_factory=list)
     open_ladders: list[str] = field(default_factory=list)
+    n_blocked: int = 0
+    done_per_hour: int | None = None
 
     @property
-    def counts(self) -> Counter[str]:
+    def counts(self) -> Counter[State]:
         """State to number of jobs."""
-        return Counter(job.state for job in self.jobs)
+        found: Counter[State] = Counter()
+        for tally in self.tallies:
+            found[tally.state] += tally.n
+        return found
+
+    @property
+    def n_jobs(self) -> int:
+        """How many jobs there are."""
+        return sum(tally.n for tally in self.tallies)
+
+    @property
+    def core_hours(self) -> float:
+        """What all launches have taken, in core-hours."""
+        return sum(tally.core_seconds for tally in self.tallies) / 3600
+
+    @property
+    def core_hours_left(self) -> float | None:
+        """What the rest is expected to take in core-hours, by the mean of finished jobs of the same kind and protocol.
+
+        None if no job of some kind has finished yet.
+        """
+        done: dict[tuple[str, str | None], list[float]] = {}
+        for tally in self.tallies:
+            if tally.state == "done":
+                entry = done.setdefault((tally.kind, tally.protocol), [0, 0.0])
+                entry[0] += tally.n
+                entry[1] += tally.core_seconds
+        left = 0.0
+        for tally in self.tallies:
+            if tally.state in ("waiting", "ready", "running"):
+                n, seconds = done.get((tally.kind, tally.protocol), (0, 0.0))
+                if not n:
+                    return None
+                left += tally.n * seconds / n
+        return left / 3600
+
+    @property
+    def hours_left(self) -> float | None:
+        """How long the rest is expected to take on as many cores as are busy now, in h; None if that is not known."""
+        busy = sum(tally.cores for tally in self.tallies if tally.state == "running")
+        return self.core_hours_left / busy if busy and self.core_hours_left is not None else None
 
     @property
     def jobs_settled(self) -> bool:
         """Whether no job runs or can run: the rest is done, failed or blocked by a failure."""
-        return not any(
-            job.state in ("running", "ready") or (job.state == "waiting" and not job.blocked) for job in self.jobs
-        )
+        counts = self.counts
+        return not counts["running"] and not counts["ready"] and counts["waiting"] == self.n_blocked
 
     @property
     def settled(self) -> bool:
@@ -84,7 +94,7 @@ class Status:
         return self.jobs_settled and not self.open_ladders
 
     def by_label(self) -> dict[str, list[JobStatus]]:
-        """Return the jobs of each candidate or reference phase."""
+        """Return the listed jobs of each candidate or reference phase."""
         groups: dict[str, list[JobStatus]] = {}
         for job in self.jobs:
             groups.setdefault(job.label, []).append(job)
@@ -95,60 +105,84 @@ class Status:
         return {
             "campaign": self.campaign,
             "settled": self.settled,
+            "n_jobs": self.n_jobs,
             "counts": dict(self.counts),
+            "core_hours": self.core_hours,
+            "core_hours_left": self.core_hours_left,
+            "hours_left": self.hours_left,
+            "done_per_hour": self.done_per_hour,
+            "kinds": [asdict(tally) for tally in self.tallies],
             "tiers": [asdict(tier) for tier in self.tiers],
             "jobs": [asdict(job) for job in self.jobs],
         }
 
 
-def read_status(database: Database, campaign: str | None = None) -> Status:
+def read_status(
+    queue: Queue,
+    campaign: str | None = None,
+    *,
+    listed: Collection[State] | None = None,
+    costs: bool = False,
+    tiers: bool = True,
+) -> Status:
     """Return the status of a campaign's jobs, or of all jobs.
+
+    Parameters
+    ----------
+    queue
+        Where the jobs are.
+    campaign
+        Its name; None for all.
+    listed
+        States of the jobs to list; None lists all, or those that run or failed if there are more than
+        :data:`LIST_ALL`.
+    costs
+        Whether core-hours and the rate are gathered.
+    tiers
+        Whether the tiers of a ladder are looked at.
 
     Raises
     ------
     InputError
         If there is no campaign of that name.
     """
-    query = {} if campaign is None else {"spec.hemiec.uuid": {"$in": campaign_uuids(database, campaign)}}
-    fireworks = list(
-        database["fireworks"].find(query, {"fw_id": 1, "state": 1, "name": 1, "launches": 1, "spec.hemiec": 1})
-    )
-    launches = _launches(database, fireworks)
-    blocked = blocked_fireworks(database, [fw["fw_id"] for fw in fireworks if fw["state"] == "WAITING"])
-    jobs = []
-    for fw in sorted(fireworks, key=lambda f: f["fw_id"]):
-        about = fw["spec"].get("hemiec", {})
-        launch = launches.get(fw["launches"][-1]) if fw["launches"] else None
-        state = STATES.get(fw["state"], fw["state"].lower())
-        message = None
-        if state == "failed":
-            message = (last_line(launch) if launch else "") or "its worker died again and again"
-        jobs.append(
-            JobStatus(
-                uuid=about.get("uuid", ""),
-                fw_id=fw["fw_id"],
-                label=about.get("label", fw["name"]),
-                step=about.get("step", fw["name"]),
-                state=state,
-                elapsed_s=launch_seconds(launch, running=state == "running") if launch else None,
-                message=message,
-                blocked=fw["fw_id"] in blocked,
-            )
-        )
-    ladders = {
-        document["name"]: document
-        for document in database["campaigns"].find(
-            {"spec.ladder": {"$ne": None}} | ({} if campaign is None else {"name": campaign}), _LADDER_FIELDS
-        )
-    }
-    return Status(
-        campaign,
-        jobs,
-        tiers=tier_statuses(read_ladder(database, ladders[campaign])) if campaign in ladders else [],
-        open_ladders=[
-            name for name, document in ladders.items() if document.get("ladder_seen") != fingerprint(database, document)
-        ],
-    )
+    if campaign is not None:
+        read_header(queue.database, campaign, {"name": 1})
+    tallies = queue.tally(campaign, costs=costs)
+    status = Status(campaign, tallies, [])
+    counts = status.counts
+    if listed is None and status.n_jobs <= LIST_ALL:
+        jobs = queue.jobs(campaign)
+    else:
+        wanted = listed if listed is not None else ("running", "failed")
+        jobs = [job for state in wanted for job in queue.jobs(campaign, states={state}, limit=LIST_ACTIVE)]
+    n_blocked = 0
+    open_ladders: list[str] = []
+    if not counts["running"] and not counts["ready"]:
+        # Only then does it matter whether what waits can ever run.
+        waiting = queue.jobs(campaign, states={"waiting"}) if counts["waiting"] else []
+        n_blocked = sum(job.blocked for job in waiting)
+        if n_blocked == counts["waiting"]:
+            open_ladders = _open_ladders(queue, campaign)
+    shown: list[TierStatus] = []
+    if tiers and campaign is not None:
+        document = read_header(queue.database, campaign)
+        if document["spec"].get("ladder"):
+            shown = tier_statuses(read_ladder(queue, read_campaign(queue.database, campaign, PLAN_FIELDS)))
+    rate = queue.finished_since(datetime.now(UTC) - timedelta(hours=1), campaign) if costs else None
+    return Status(campaign, tallies, jobs, shown, open_ladders, n_blocked, rate)
+
+
+def _open_ladders(queue: Queue, campaign: str | None) -> list[str]:
+    """Return the campaigns whose jobs have ended in a way that their ladder has not been asked about yet."""
+    query = {"spec.ladder": {"$ne": None}} | ({} if campaign is None else {"name": campaign})
+    headers = list(queue.database["campaigns"].find(query, {"name": 1, "ladder_seen": 1}))
+    return [
+        header["name"]
+        for header in headers
+        if header.get("ladder_seen")
+        != fingerprint(queue, read_campaign(queue.database, header["name"], {"jobs.uuid": 1}))
+    ]
 
 
 def stopped_reasons(database: Database, campaign: str) -> set[str]:
@@ -156,49 +190,5 @@ def stopped_reasons(database: Database, campaign: str) -> set[str]:
 
     A candidate that is held for want of a number is not among them.
     """
-    document = database["campaigns"].find_one({"name": campaign}, {"candidates.stopped": 1}) or {"candidates": []}
-    reasons = {entry.get("stopped") for entry in document["candidates"]}
+    reasons = database["plans"].distinct("stopped", {"campaign": campaign})
     return {reason for reason in reasons if reason is not None and not reason.startswith("held")}
-
-
-def campaign_uuids(database: Database, campaign: str) -> list[str]:
-    """Return the uuids of all jobs of a campaign.
-
-    Raises
-    ------
-    InputError
-        If there is no campaign of that name.
-    """
-    fields = {"candidates.jobs.uuid": 1, "references.uuid": 1, "promotions.uuid": 1}
-    document = campaign_document(database, campaign, fields)
-    jobs = [job for candidate in document["candidates"] for job in candidate["jobs"]] + document["references"]
-    return [job["uuid"] for job in (*jobs, *document.get("promotions", []))]
-
-
-def campaign_document(database: Database, campaign: str, fields: dict[str, int] | None = None) -> Document:
-    """Return the stored document of a campaign, or some fields of it.
-
-    Raises
-    ------
-    InputError
-        If there is no campaign of that name.
-    """
-    document = database["campaigns"].find_one({"name": campaign}, fields)
-    if document is None:
-        known = database["campaigns"].distinct("name")
-        hint = did_you_mean(campaign, known) if known else "none was submitted to this store yet."
-        raise InputError(f"no campaign {campaign!r} in the store; {hint}")
-    return document
-
-
-def _launches(database: Database, fireworks: list[Document]) -> dict[int, Document]:
-    wanted = [fw["launches"][-1] for fw in fireworks if fw["launches"]]
-    fields = {
-        "launch_id": 1,
-        "state": 1,
-        "state_history.state": 1,
-        "state_history.created_on": 1,
-        "state_history.updated_on": 1,
-        "action.stored_data._exception._stacktrace": 1,
-    }
-    return {launch["launch_id"]: launch for launch in database["launches"].find({"launch_id": {"$in": wanted}}, fields)}

@@ -5,27 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from hemiec.launch.enqueue import job_states
+from hemiec.launch.queue import ENDED, Queue, State
 from hemiec.schemas.ladder import TIERS, Ladder, Tier, TierBudget, TierName
-from hemiec.store.database import Database, Document
 
 _LADDER: TypeAdapter[list[Tier]] = TypeAdapter(Ladder)
-_ENDED = {"COMPLETED", "FIZZLED", "DEFUSED", "ARCHIVED"}
+#: What :func:`read_ladder` reads of a candidate's plan.
+PLAN_FIELDS = {
+    "candidate.candidate_id": 1,
+    "plan_id": 1,
+    "tier": 1,
+    **{f"jobs.{key}": 1 for key in ("uuid", "kind", "tier", "resources.cores")},
+}
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """One promotion job: its state (None before it is on the LaunchPad) and whom it promoted, in order."""
+    """One promotion job: its state (None before it is in the queue) and whom it promoted, in order."""
 
     uuid: str
-    state: str | None
+    state: State | None
     promoted: list[str]
 
 
@@ -72,7 +76,7 @@ class TierStatus:
     waiting_for: str | None
 
 
-def read_ladder(database: Database, document: Mapping[str, Any]) -> list[TierState]:
+def read_ladder(queue: Queue, document: Mapping[str, Any]) -> list[TierState]:
     """Return the tiers of a campaign's document, the first one first; empty without a ladder."""
     if not document["spec"].get("ladder"):
         return []
@@ -81,10 +85,15 @@ def read_ladder(database: Database, document: Mapping[str, Any]) -> list[TierSta
     entries = {entry["candidate"]["candidate_id"]: entry for entry in document["candidates"]}
     uuids = [job["uuid"] for entry in entries.values() for job in entry["jobs"]]
     uuids += [job["uuid"] for job in document["references"]]
-    states = job_states(database, [*uuids, *(record["uuid"] for record in document["promotions"])])
-    # A job that is not on the LaunchPad yet is still to run.
-    running = open_jobs(database, states) | (set(uuids) - set(states))
-    cost = _core_seconds(database, uuids)
+    states = queue.states([*uuids, *(record["uuid"] for record in document["promotions"])])
+    # A job that is not in the queue yet is still to run.
+    running = open_jobs(queue, states) | (set(uuids) - set(states))
+    seconds = queue.seconds(uuids)
+    cores = {j["uuid"]: (j.get("resources") or {}).get("cores") for e in entries.values() for j in e["jobs"]}
+
+    def core_seconds(uuid: str, tier: Tier) -> float:
+        return seconds.get(uuid, 0.0) * _cores(tier, cores.get(uuid))
+
     found: list[TierState] = []
     for k, tier in enumerate(ladder):
         reached = [c for c, e in entries.items() if e["tier"] is not None and names.index(e["tier"]) >= k]
@@ -93,21 +102,19 @@ def read_ladder(database: Database, document: Mapping[str, Any]) -> list[TierSta
         kinds = {j["uuid"]: j["kind"] for c in reached for j in entries[c]["jobs"]}
         needed = {c: [u for u in jobs[c] if not kinds[u].endswith(("-start", "-part"))] for c in reached}
         working = [c for c in reached if running.intersection(jobs[c])]
-        queue = list(entries) if k == 0 else [c for c in found[-1].promoted if c in entries]
+        invited = list(entries) if k == 0 else [c for c in found[-1].promoted if c in entries]
         references = [j["uuid"] for j in document["references"] if _owner(names, j.get("tier", "relax")) == tier.tier]
         found.append(
             TierState(
                 tier=tier,
                 # Who is in the tier stays, whatever became of the promotion that let it in.
-                queue=list(dict.fromkeys([*queue, *reached])),
+                queue=list(dict.fromkeys([*invited, *reached])),
                 entered=reached,
                 working=working,
                 failed=[c for c in reached if c not in working and not _finished(needed[c], states)],
                 open_references=len(running.intersection(references)),
-                core_hours=sum(cost.get(u, 0.0) for c in reached for u in jobs[c])
-                * (tier.budget.cores_per_job if tier.budget else 1)
-                / 3600,
-                promotions=_promotions(database, document, tier.tier, entries, states),
+                core_hours=sum(core_seconds(u, tier) for c in reached for u in jobs[c]) / 3600,
+                promotions=_promotions(queue, document, tier.tier, entries, states),
             )
         )
     return found
@@ -181,82 +188,22 @@ def _waiting_for(state: TierState, before: TierState | None, *, last: bool) -> s
     latest = state.promotions[-1] if state.promotions else None
     if not last and (latest is None or latest.state is None):
         return "promotion"
-    if not last and latest is not None and latest.state != "COMPLETED":
-        return "promotion job, which failed" if latest.state in _ENDED else "promotion job"
+    if not last and latest is not None and latest.state != "done":
+        return "promotion job, which failed" if latest.state in ENDED else "promotion job"
     return reason
 
 
-def fingerprint(database: Database, document: Mapping[str, Any]) -> str:
+def fingerprint(queue: Queue, document: Mapping[str, Any]) -> str:
     """Return a hash of how the campaign's jobs ended; equal ones leave a ladder nothing new to decide."""
     records = [*(j for e in document["candidates"] for j in e["jobs"]), *document["references"]]
-    states = job_states(database, [record["uuid"] for record in (*records, *document["promotions"])])
-    content = sorted((uuid, entry["state"]) for uuid, entry in states.items())
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    states = queue.states([record["uuid"] for record in (*records, *document["promotions"])])
+    return hashlib.sha256(json.dumps(sorted(states.items())).encode()).hexdigest()
 
 
-def open_jobs(database: Database, states: Mapping[str, Document]) -> set[str]:
+def open_jobs(queue: Queue, states: Mapping[str, State]) -> set[str]:
     """Return the uuids of jobs that run or can still run: not ended, and not blocked by one that failed."""
-    blocked = blocked_fireworks(database, [e["fw_id"] for e in states.values() if e["state"] == "WAITING"])
-    return {uuid for uuid, e in states.items() if e["state"] not in _ENDED and e["fw_id"] not in blocked}
-
-
-def blocked_fireworks(database: Database, waiting: Collection[int]) -> set[int]:
-    """Return which of some waiting Fireworks cannot run because one that they wait for failed or was cancelled."""
-    blocked: set[int] = set()
-    workflows = database["workflows"].find({"nodes": {"$in": list(waiting)}}, {"nodes": 1, "parent_links": 1})
-    for workflow in workflows:
-        nodes = {"fw_id": {"$in": workflow["nodes"]}}
-        fields = {"fw_id": 1, "state": 1, "spec._allow_fizzled_parents": 1}
-        fireworks = {fw["fw_id"]: fw for fw in database["fireworks"].find(nodes, fields)}
-        links = {int(child): parents for child, parents in workflow.get("parent_links", {}).items()}
-        open_ones = {fw_id for fw_id, fw in fireworks.items() if fw["state"] == "WAITING"}
-        stuck: set[int] = set()
-        while more := {i for i in open_ones - stuck if _is_stuck(fireworks[i], links.get(i, []), fireworks, stuck)}:
-            stuck |= more
-        blocked |= stuck
-    return blocked.intersection(waiting)
-
-
-def _is_stuck(fw: Document, parents: Iterable[int], fireworks: Mapping[int, Document], stuck: set[int]) -> bool:
-    fatal = {"DEFUSED", "ARCHIVED"} if fw["spec"].get("_allow_fizzled_parents") else {"DEFUSED", "ARCHIVED", "FIZZLED"}
-    return any(p in stuck or fireworks[p]["state"] in fatal for p in parents)
-
-
-def launch_seconds(launch: Mapping[str, Any], *, running: bool) -> float | None:
-    """Return how long a launch ran, in s; None if it never started.
-
-    One that was lost counts to its last heartbeat, one that still runs to now.
-    """
-    history = {entry["state"]: entry for entry in launch.get("state_history", [])}
-    start = history.get("RUNNING")
-    if start is None:
-        return None
-    ended = history.get("COMPLETED") or history.get("FIZZLED")
-    if ended is not None:
-        end = _time(ended["created_on"])
-    else:
-        end = datetime.now(UTC) if running else _time(start.get("updated_on") or start["created_on"])
-    return max(0.0, (end - _time(start["created_on"])).total_seconds())
-
-
-def _time(moment: str | datetime) -> datetime:
-    found = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def _core_seconds(database: Database, uuids: Collection[str]) -> dict[str, float]:
-    """Return job uuid to the time of all its launches, in s: also of those that failed or were lost."""
-    fields = {"launches": 1, "archived_launches": 1, "state": 1, "spec.hemiec.uuid": 1}
-    fireworks = list(database["fireworks"].find({"spec.hemiec.uuid": {"$in": list(uuids)}}, fields))
-    owner = {launch_id: fw for fw in fireworks for launch_id in (*fw["launches"], *fw.get("archived_launches", []))}
-    seconds: dict[str, float] = {}
-    wanted = {"launch_id": 1, "state_history": 1}
-    for launch in database["launches"].find({"launch_id": {"$in": list(owner)}}, wanted):
-        fw = owner[launch["launch_id"]]
-        running = fw["state"] == "RUNNING" and launch["launch_id"] in fw["launches"]
-        uuid = fw["spec"]["hemiec"]["uuid"]
-        seconds[uuid] = seconds.get(uuid, 0.0) + (launch_seconds(launch, running=running) or 0.0)
-    return seconds
+    blocked = queue.blocked([uuid for uuid, state in states.items() if state == "waiting"])
+    return {uuid for uuid, state in states.items() if state not in ENDED} - blocked
 
 
 def _owner(names: list[TierName], tier: TierName) -> TierName | None:
@@ -264,25 +211,31 @@ def _owner(names: list[TierName], tier: TierName) -> TierName | None:
     return next((name for name in names if TIERS.index(name) >= TIERS.index(tier)), None)
 
 
-def _finished(uuids: Iterable[str], states: Mapping[str, Document]) -> bool:
-    return all(states.get(uuid, {}).get("state") == "COMPLETED" for uuid in uuids)
+def _cores(tier: Tier, of_the_job: int | None) -> int:
+    """Return how many cores a job of a tier takes: what the budget states, else what its protocol does."""
+    stated = tier.budget.cores_per_job if tier.budget else None
+    return stated or of_the_job or 1
+
+
+def _finished(uuids: Iterable[str], states: Mapping[str, State]) -> bool:
+    return all(states.get(uuid) == "done" for uuid in uuids)
 
 
 def _promotions(
-    database: Database,
+    queue: Queue,
     document: Mapping[str, Any],
     tier: TierName,
     entries: Mapping[str, Any],
-    states: Mapping[str, Document],
+    states: Mapping[str, State],
 ) -> list[Promotion]:
     """Return a tier's promotions; a promoted candidate whose plan has changed since has to be judged again."""
     wanted = [record["uuid"] for record in document["promotions"] if record["tier"] == tier]
     fields = {"uuid": 1, "output.promoted": 1, "output.decisions.candidate_id": 1, "output.decisions.plan_id": 1}
-    outputs = {d["uuid"]: d["output"] for d in database["outputs"].find({"uuid": {"$in": wanted}}, fields)}
+    outputs = {d["uuid"]: d["output"] for d in queue.database["outputs"].find({"uuid": {"$in": wanted}}, fields)}
     found = []
     for uuid in wanted:
-        state = states.get(uuid, {}).get("state")
-        output = outputs.get(uuid) if state == "COMPLETED" else None
+        state = states.get(uuid)
+        output = outputs.get(uuid) if state == "done" else None
         promoted: list[str] = []
         if output is not None:
             plans = {d["candidate_id"]: d["plan_id"] for d in output["decisions"]}

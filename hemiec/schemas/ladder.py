@@ -119,7 +119,9 @@ class TierBudget(Document):
     first_batch: int = Field(
         4, ge=1, strict=True, description="Candidates let in to learn what one costs, under `core_hours`; unit 1."
     )
-    cores_per_job: int = Field(1, ge=1, strict=True, description="Cores that a job of this tier takes; unit 1.")
+    cores_per_job: int | None = Field(
+        None, ge=1, strict=True, description="Cores that a job of this tier takes; null for its protocol's; unit 1."
+    )
 
 
 class Tier(Document):

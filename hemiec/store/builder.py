@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 from maggma.core import Builder
@@ -51,46 +52,48 @@ class CandidateBuilder(Builder):
     Parameters
     ----------
     database
-        Where campaigns, outputs and the LaunchPad are, and candidates go.
+        Where campaigns and outputs are, and candidates go.
+    failures
+        Returns job uuid to the reason of those that failed; the queue's ``failures``.
     only
         Ids of the candidates to build; default all.
     """
 
-    def __init__(self, database: Database, only: Collection[str] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        database: Database,
+        failures: Callable[[Collection[str]], dict[str, str]],
+        only: Collection[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.database = database
+        self.failures = failures
         self.only = only
         self.calibrations: list[CalibrationDoc] = []
         shared = {"database": database.name, "uri": database.uri, "mongoclient_kwargs": database.client_kwargs}
         self.campaigns = MongoStore(collection_name="campaigns", key="name", **shared)
+        self.plans = MongoStore(collection_name="plans", key="candidate.candidate_id", **shared)
         self.outputs = MongoStore(collection_name="outputs", key="uuid", **shared)
-        self.fireworks = MongoStore(collection_name="fireworks", key="fw_id", **shared)
-        self.launches = MongoStore(collection_name="launches", key="launch_id", **shared)
         self.candidates = MongoStore(collection_name="candidates", key="candidate_id", **shared)
         self.references = MongoStore(collection_name="references", key="reference_id", **shared)
         super().__init__(
-            sources=[self.campaigns, self.outputs, self.fireworks, self.launches],
+            sources=[self.campaigns, self.plans, self.outputs],
             targets=[self.candidates, self.references],
             **kwargs,
         )
 
     def get_items(self) -> Iterator[dict[str, Any]]:
         """Yield what each candidate that needs building is made from."""
-        campaigns = list(self.campaigns.query())
+        campaigns = {campaign["name"]: campaign for campaign in self.campaigns.query()}
         self.calibrations = current_calibrations(self.database)
         calibration_ids = [calibration.calibration_id for calibration in self.calibrations]
-        plans: dict[str, list[tuple[str, dict[str, Any], dict[str, Any]]]] = {}
-        for campaign in campaigns:
-            for entry in campaign["candidates"]:
-                plans.setdefault(entry["candidate"]["candidate_id"], []).append((campaign["name"], entry, campaign))
-        for candidate_id, entries in plans.items():
-            if self.only is not None and candidate_id not in self.only:
-                continue
+        for candidate_id, entries in self._entries(campaigns):
             uuids = {j["uuid"] for _, entry, campaign in entries for j in (*entry["jobs"], *campaign["references"])}
             done = {
                 d["uuid"]: d["completed_at"]
                 for d in self.outputs.query(_with_output(uuids), ["uuid", "completed_at"], sort=_BY_INDEX)
             }
-            failures = self._failures(uuids - set(done))
+            failures = self.failures(uuids - set(done))
             stamp = _hash(
                 [
                     [BUILDER_VERSION, calibration_ids],
@@ -155,36 +158,45 @@ class CandidateBuilder(Builder):
 
     def forget_dropped(self) -> None:
         """Take a campaign's name off candidates that it no longer asks for; the candidates stay."""
-        for campaign in self.campaigns.query(properties=["name", "candidates.candidate.candidate_id"]):
-            wanted = [entry["candidate"]["candidate_id"] for entry in campaign["candidates"]]
+        plans = self.plans._collection
+        for name in self.campaigns.distinct("name"):
+            wanted = plans.distinct("candidate.candidate_id", {"campaign": name})
             self.candidates._collection.update_many(
-                {"campaigns": campaign["name"], "candidate_id": {"$nin": wanted}},
-                {"$pull": {"campaigns": campaign["name"]}},
+                {"campaigns": name, "candidate_id": {"$nin": wanted}}, {"$pull": {"campaigns": name}}
             )
 
-    def _failures(self, uuids: set[str]) -> dict[str, str]:
-        """Return uuid to the last line of the error of every failed job, and of jobs that failed ones block."""
-        failures = {}
-        query = {"spec.hemiec.uuid": {"$in": list(uuids)}, "state": {"$in": ["FIZZLED", "DEFUSED"]}}
-        for fw in self.fireworks.query(query, ["spec.hemiec.uuid", "launches", "state"]):
-            launch = self.launches.query_one({"launch_id": fw["launches"][-1]}) if fw["launches"] else None
-            action = (launch or {}).get("action") or {}
-            trace = ((action.get("stored_data") or {}).get("_exception") or {}).get("_stacktrace") or ""
-            lines = [line.strip() for line in trace.splitlines() if line.strip()]
-            text = (
-                lines[-1] if lines else "cancelled" if fw["state"] == "DEFUSED" else "its worker died again and again"
-            )
-            failures[fw["spec"]["hemiec"]["uuid"]] = text[:500]
-        return failures
+    def _entries(
+        self, campaigns: dict[str, dict[str, Any]]
+    ) -> Iterator[tuple[str, list[tuple[str, dict[str, Any], dict[str, Any]]]]]:
+        """Yield each candidate with its plans: campaign's name, plan, and campaign."""
+        query: dict[str, Any] = {"campaign": {"$in": list(campaigns)}}
+        if self.only is not None:
+            query["candidate.candidate_id"] = {"$in": list(self.only)}
+        plans = self.plans.query(query, sort={"candidate.candidate_id": 1, "campaign": 1})
+        for candidate_id, group in groupby(plans, key=lambda plan: plan["candidate"]["candidate_id"]):
+            entries = []
+            for plan in group:
+                name = plan["campaign"]
+                entry = {key: plan[key] for key in ("candidate", "plan_id", "tier", "stopped", "jobs")}
+                entries.append((name, entry, campaigns[name]))
+            yield candidate_id, entries
 
 
-def build(database: Database, *, only: Collection[str] | None = None, strict: bool = True) -> int:
+def build(
+    database: Database,
+    *,
+    failures: Callable[[Collection[str]], dict[str, str]],
+    only: Collection[str] | None = None,
+    strict: bool = True,
+) -> int:
     """Build what is out of date and return how many candidates were.
 
     Parameters
     ----------
     database
         The store.
+    failures
+        Returns job uuid to the reason of those that failed; the queue's ``failures``.
     only
         Ids of the candidates to build; default all.
     strict
@@ -195,25 +207,25 @@ def build(database: Database, *, only: Collection[str] | None = None, strict: bo
     StoreError
         If a candidate could not be built; it keeps its old document, and the others are built.
     """
-    builder = CandidateBuilder(database, only)
+    builder = CandidateBuilder(database, failures, only)
     builder.connect()
     built = 0
-    failures = []
+    unbuilt = []
     try:
         for item in builder.get_items():
             try:
                 document = builder.process_item(item)
             except (ValidationError, KeyError, HemiecError) as error:
-                failures.append(f"{item['candidate_id']} ({type(error).__name__}: {str(error).splitlines()[0]})")
+                unbuilt.append(f"{item['candidate_id']} ({type(error).__name__}: {str(error).splitlines()[0]})")
                 continue
             builder.update_targets([document])
             built += 1
         builder.forget_dropped()
     finally:
         builder.finalize()
-    if failures and strict:
+    if unbuilt and strict:
         raise StoreError(
-            f"{len(failures)} candidates could not be built and keep their old documents: {'; '.join(failures[:3])}.",
+            f"{len(unbuilt)} candidates could not be built and keep their old documents: {'; '.join(unbuilt[:3])}.",
             mend="if hemiec was updated, submit their campaign again",
         )
     return built

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobflow import JobStore
 from maggma.stores import GridFSStore, MongoStore
-from pymongo import ASCENDING, MongoClient
+from pymongo import ASCENDING, DESCENDING, MongoClient
 from pymongo.collection import Collection
 from pymongo.database import Database as MongoDatabase
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
@@ -18,10 +18,15 @@ from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyM
 from hemiec.errors import StoreError
 from hemiec.settings import Settings
 from hemiec.store.mongod import EmbeddedMongod
+from hemiec.store.objects import OutputStore, object_store
+from hemiec.store.trust import Trust
 
 #: A command answers soon; a worker waits for a MongoDB that is being restarted.
 COMMAND_TIMEOUT_MS = 5_000
 WORKER_TIMEOUT_MS = 120_000
+
+#: Collection that holds a mark while a backup is being restored.
+RESTORE = "restore"
 
 Document = dict[str, Any]
 _URI_FORM = "write mongodb://user:password@host/, special characters percent-encoded"
@@ -31,14 +36,16 @@ _URI_FORM = "write mongodb://user:password@host/, special characters percent-enc
 class Database:
     """A reachable MongoDB database with hemiec's collections.
 
-    ``outputs`` holds what jobs return, ``data`` (GridFS) trajectories and paths, ``fireworks``,
-    ``workflows`` and ``launches`` belong to the LaunchPad, ``campaigns``, ``candidates``, ``references`` and
-    ``calibrations`` are ours.
+    ``outputs`` holds what jobs return, ``data`` (GridFS) trajectories and paths, ``data_index`` where those lie that
+    are in a folder or in S3, ``fireworks``, ``workflows`` and ``launches`` belong to the LaunchPad, ``campaigns`` (with
+    ``plans``, one for each of their candidates), ``candidates``, ``references`` and ``calibrations`` are ours.
     """
 
     uri: str = field(repr=False)
     name: str
     timeout_ms: int = COMMAND_TIMEOUT_MS
+    large_objects: str = "gridfs"
+    trusted_packages: tuple[str, ...] = ()
 
     @property
     def client_kwargs(self) -> dict[str, Any]:
@@ -64,12 +71,12 @@ class Database:
         return self.mongo[collection]
 
     def job_store(self) -> JobStore:
-        """Return jobflow's store: outputs in MongoDB, trajectories and paths in GridFS."""
+        """Return jobflow's store: outputs in MongoDB, trajectories and paths where large objects lie."""
         shared = {"database": self.name, "uri": self.uri, "mongoclient_kwargs": self.client_kwargs}
-        store = JobStore(
-            MongoStore(collection_name="outputs", **shared),
-            additional_stores={"data": GridFSStore(collection_name="data", compression=True, **shared)},
-        )
+        gridfs = GridFSStore(collection_name="data", compression=True, **shared)
+        objects = object_store(self.large_objects, gridfs, MongoStore(collection_name="data_index", **shared))
+        outputs = MongoStore(collection_name="outputs", **shared)
+        store = OutputStore(Trust(self.trusted_packages), outputs, additional_stores={"data": objects})
         store.connect()
         return store
 
@@ -80,12 +87,28 @@ class Database:
         self["outputs"].create_index("metadata.hemiec.candidate_id")
         self["data.files"].create_index("metadata.blob_uuid")
         self["data.files"].create_index("metadata.job_uuid")
+        self["data_index"].create_index("blob_uuid", unique=True)
+        self["data_index"].create_index("job_uuid")
         self["candidates"].create_index("candidate_id", unique=True)
         self["candidates"].create_index("campaigns")
         self["references"].create_index("reference_id", unique=True)
         self["campaigns"].create_index("name", unique=True)
         self["calibrations"].create_index("calibration_id", unique=True)
-        self["fireworks"].create_index("spec.hemiec.uuid")
+        self["plans"].create_index([("campaign", ASCENDING), ("candidate.candidate_id", ASCENDING)], unique=True)
+        self["plans"].create_index([("campaign", ASCENDING), ("order", ASCENDING)])
+        self["plans"].create_index("candidate.candidate_id")
+        about = "spec.hemiec."
+        # Which jobs are there, in which state; read without touching the Fireworks themselves.
+        self["fireworks"].create_index([(f"{about}uuid", ASCENDING), ("state", ASCENDING), ("fw_id", ASCENDING)])
+        # What `hemiec status` counts.
+        counted = ("campaigns", "tier", "kind", "protocol", "resources.cores")
+        fields = [*(f"{about}{name}" for name in counted), "state", "fw_id"]
+        self["fireworks"].create_index([(field, ASCENDING) for field in fields], name="hemiec_tally")
+        # What a worker takes next.
+        taken = ("state", "spec._category", f"{about}campaigns")
+        order: list[tuple[str, int]] = [(field, ASCENDING) for field in taken]
+        self["fireworks"].create_index([*order, ("spec._priority", DESCENDING)], name="hemiec_next")
+        self["launches"].create_index([("fw_id", ASCENDING), ("runtime_secs", ASCENDING)])
 
     def close(self) -> None:
         """Close the connection."""
@@ -93,7 +116,9 @@ class Database:
             self.client.close()
 
 
-def open_database(settings: Settings, *, timeout_ms: int = COMMAND_TIMEOUT_MS, start: bool = True) -> Database:
+def open_database(
+    settings: Settings, *, timeout_ms: int = COMMAND_TIMEOUT_MS, start: bool = True, restoring: bool = False
+) -> Database:
     """Return the configured database, starting the embedded MongoDB if that is what is configured.
 
     Parameters
@@ -104,11 +129,13 @@ def open_database(settings: Settings, *, timeout_ms: int = COMMAND_TIMEOUT_MS, s
         How long an operation waits for a server, in ms.
     start
         Whether an embedded MongoDB that does not run is started.
+    restoring
+        Whether a database that holds part of a backup is opened too.
 
     Raises
     ------
     StoreError
-        If it cannot be started, reached or logged into.
+        If it cannot be started, reached or logged into, or holds part of a backup.
     """
     if settings.mongo_uri is not None:
         uri = settings.mongo_uri.get_secret_value()
@@ -119,17 +146,31 @@ def open_database(settings: Settings, *, timeout_ms: int = COMMAND_TIMEOUT_MS, s
         mend = "start it with `hemiec db up`"
     if not uri.startswith(("mongodb://", "mongodb+srv://")):
         raise StoreError("HEMIEC_MONGO_URI is not a MongoDB URI.", mend=_URI_FORM)
-    database = Database(uri, settings.database, timeout_ms)
+    packages = tuple(settings.trusted_packages)
+    database = Database(uri, settings.database, timeout_ms, settings.large_objects, packages)
     try:
         with store_errors(mend):
             database.client.admin.command("ping")
             database.prepare()
+            if not restoring:
+                _refuse_part_of_backup(database)
     except (InvalidURI, ConfigurationError, ValueError) as error:
         raise StoreError("HEMIEC_MONGO_URI is not a valid MongoDB URI.", mend=_URI_FORM) from error
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _refuse_part_of_backup(database: Database) -> None:
+    """Raise StoreError if the restore of a backup was interrupted, or is under way."""
+    mark = database[RESTORE].find_one({})
+    if mark is not None:
+        command = f"hemiec db restore {mark['file']}{' --merge' if mark['merge'] else ''}"
+        raise StoreError(
+            f"database {database.name!r} holds only part of {mark['file']}, which was being restored.",
+            mend=f"run `{command}`, which goes on where it was interrupted",
+        )
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -93,6 +93,7 @@ def reference_phases() -> tuple[tuple[ReferencePhase, ...], tuple[ReferencePhase
     return elements, oxides
 
 
+@cache
 def element_phase(symbol: str) -> ReferencePhase:
     """Return the standard state of an element.
 
@@ -108,6 +109,7 @@ def element_phase(symbol: str) -> ReferencePhase:
     raise ThermoError(f"no reference phase for element {symbol}.", mend=f"elements with one: {', '.join(known)}")
 
 
+@cache
 def oxide_phase(symbol: str, oxidation_state: float) -> ReferencePhase:
     """Return the tabulated oxide of a cation whose oxidation state is nearest to the one given.
 

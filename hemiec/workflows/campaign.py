@@ -24,9 +24,8 @@ from hemiec.thermo.references import ReferencePhase, required_phases
 from hemiec.workflows.candidate import CandidateMaker
 from hemiec.workflows.references import ReferenceMaker
 
-#: More candidates than this are no campaign: each is minutes to days of computing, and all stand in one document of
-#: the store, which MongoDB limits to 16 MB (about 6 kB for each candidate with six hops).
-MAX_CANDIDATES = 2_000
+#: More candidates than this are no campaign: each is minutes to days of computing.
+MAX_CANDIDATES = 100_000
 
 
 @dataclass(frozen=True)
@@ -79,18 +78,15 @@ class Campaign:
         names = {"relax", *(tier.tier for tier in self.spec.ladder)}
         return tuple(tier for tier in TIERS[1 : TIERS.index(reached) + 1] if tier in names)
 
-    @cached_property
+    def flow(self, candidate: CandidateSpec) -> Flow | None:
+        """Return the flow of one candidate as far as it has come, or None if nothing is computed for it."""
+        tiers = self.tiers_of(candidate.candidate_id)
+        return self.maker.make(candidate, tiers) if tiers else None
+
+    @property
     def candidate_flows(self) -> list[Flow]:
         """One flow per candidate for which something is computed."""
-        return [flow for flow in self._flow_by_id.values() if flow is not None]
-
-    @cached_property
-    def _flow_by_id(self) -> dict[str, Flow | None]:
-        found: dict[str, Flow | None] = {}
-        for candidate in self.candidates:
-            tiers = self.tiers_of(candidate.candidate_id)
-            found[candidate.candidate_id] = self.maker.make(candidate, tiers) if tiers else None
-        return found
+        return [flow for flow in map(self.flow, self.candidates) if flow is not None]
 
     @cached_property
     def reference_flows(self) -> list[Flow]:
@@ -114,24 +110,38 @@ class Campaign:
         """The uuids of all jobs that there are at present."""
         return [job.uuid for flow in self.flows for job in jobs_of(flow)]
 
-    def document(self) -> dict[str, Any]:
-        """Return what the store keeps: the campaign as written, who has come how far, and which job computes what."""
+    def header(self) -> dict[str, Any]:
+        """Return what the store keeps of the campaign itself: as written, and the jobs that no candidate owns."""
         return {
             "name": self.spec.name,
             "spec": self.spec.model_dump(mode="json"),
-            "candidates": [
-                {
-                    "candidate": candidate.to_mongo(),
-                    "plan_id": self.plan_ids[candidate.candidate_id],
-                    "tier": self.climb.reached.get(candidate.candidate_id) if self.spec.ladder else None,
-                    "stopped": self.climb.stopped.get(candidate.candidate_id) if self.spec.ladder else None,
-                    "jobs": _records(self._flow_by_id[candidate.candidate_id]),
-                }
-                for candidate in self.candidates
-            ],
+            "n_candidates": len(self.candidates),
             "references": [record for flow in self.reference_flows for record in _records(flow)],
             "promotions": [dict(record) for record in self.climb.promotions] if self.spec.ladder else [],
         }
+
+    def plan(self, candidate: CandidateSpec, flow: Flow | None) -> dict[str, Any]:
+        """Return what the store keeps of one candidate: how far it has come, and which job computes what.
+
+        Parameters
+        ----------
+        candidate
+            One of the campaign's.
+        flow
+            Its flow, from :meth:`flow`.
+        """
+        candidate_id = candidate.candidate_id
+        return {
+            "candidate": candidate.to_mongo(),
+            "plan_id": self.plan_ids[candidate_id],
+            "tier": self.climb.reached.get(candidate_id) if self.spec.ladder else None,
+            "stopped": self.climb.stopped.get(candidate_id) if self.spec.ladder else None,
+            "jobs": _records(flow),
+        }
+
+    def document(self) -> dict[str, Any]:
+        """Return all that the store keeps, the plans of its candidates included."""
+        return self.header() | {"candidates": [self.plan(c, self.flow(c)) for c in self.candidates]}
 
     def continuing(self, earlier: Mapping[str, Any] | None) -> Campaign:
         """Return the campaign as far as an earlier submission of that name had come, by its document.
@@ -180,9 +190,12 @@ def _records(flow: Flow | None) -> list[dict[str, Any]]:
 
 
 def jobs_of(flow: Flow) -> Iterator[Job]:
-    """Yield the jobs of a flow, parents first."""
-    for job, _ in flow.iterflow():
-        yield job
+    """Yield the jobs of a flow in the order in which they were made."""
+    for part in flow.jobs:
+        if isinstance(part, Flow):
+            yield from jobs_of(part)
+        else:
+            yield part
 
 
 def read_spec(path: str | Path) -> CampaignSpec:

@@ -1,0 +1,250 @@
+"""The queue on a FireWorks LaunchPad, drained here or under a scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from fireworks import LaunchPad
+from jobflow import Flow
+
+from hemiec.launch.enqueue import CHUNK, add_missing, job_states, remove_half_written, tag, untag
+from hemiec.launch.launches import (
+    blocked_fireworks,
+    last_line,
+    launch_seconds,
+    measured_seconds,
+    seconds_by_uuid,
+    stack_trace,
+)
+from hemiec.launch.launchpad import open_launchpad
+from hemiec.launch.queue import JobStatus, Queue, State, Tally, Trace
+from hemiec.launch.reconcile import reconcile
+from hemiec.store.database import Database, Document
+
+#: FireWorks' states in words for people.
+STATES: dict[str, State] = {
+    "COMPLETED": "done",
+    "RUNNING": "running",
+    "RESERVED": "running",
+    "READY": "ready",
+    "WAITING": "waiting",
+    "FIZZLED": "failed",
+    "DEFUSED": "cancelled",
+    "ARCHIVED": "cancelled",
+    "PAUSED": "paused",
+}
+_FIELDS = {"_id": 0, "fw_id": 1, "state": 1, "name": 1, "launches": 1, "spec.hemiec": 1}
+_LAUNCH_FIELDS = {
+    "_id": 0,
+    "launch_id": 1,
+    "state": 1,
+    "state_history": 1,
+    "action.stored_data._exception._stacktrace": 1,
+}
+
+
+class FireWorksQueue(Queue):
+    """The jobs on the LaunchPad of one database.
+
+    Parameters
+    ----------
+    database
+        Where LaunchPad and results are.
+    launchpad
+        The LaunchPad; opened if not given.
+    """
+
+    backend = "fireworks"
+
+    def __init__(self, database: Database, launchpad: LaunchPad | None = None) -> None:
+        super().__init__(database)
+        self.launchpad = launchpad or open_launchpad(database)
+
+    def close(self) -> None:
+        """Close the LaunchPad's own connection."""
+        self.launchpad.connection.close()
+
+    def add_missing(self, flows: Sequence[Flow], campaign: str) -> int:
+        """Add jobs; see :meth:`Queue.add_missing`."""
+        return add_missing(self.database, self.launchpad, flows, campaign)
+
+    def claim(self, campaign: str, uuids: Collection[str]) -> None:
+        """Make jobs a campaign's; see :meth:`Queue.claim`."""
+        tag(self.database, campaign, uuids)
+
+    def release(self, campaign: str, uuids: Collection[str]) -> None:
+        """Take jobs from a campaign; see :meth:`Queue.release`."""
+        untag(self.database, campaign, uuids)
+
+    def mend_submission(self) -> None:
+        """Undo a half-written submission; see :meth:`Queue.mend_submission`."""
+        remove_half_written(self.database)
+
+    def states(self, uuids: Collection[str]) -> dict[str, State]:
+        """Return uuid to state; see :meth:`Queue.states`."""
+        return {uuid: STATES[entry["state"]] for uuid, entry in job_states(self.database, uuids).items()}
+
+    def tally(self, campaign: str | None = None, *, costs: bool = False) -> list[Tally]:
+        """Return counts, by index alone; see :meth:`Queue.tally`."""
+        fields: Document = {
+            "tier": "$spec.hemiec.tier",
+            "kind": "$spec.hemiec.kind",
+            "protocol": "$spec.hemiec.protocol",
+            "cores": "$spec.hemiec.resources.cores",
+            "state": "$state",
+        }
+        group: Document = {"_id": fields, "n": {"$sum": 1}}
+        if costs:
+            # Ids by the hundred thousand, so that no group outgrows a document.
+            fields["part"] = {"$floor": {"$divide": ["$fw_id", 100_000]}}
+            group["ids"] = {"$push": "$fw_id"}
+        match = {"$match": {"spec.hemiec.campaigns": campaign if campaign is not None else {"$exists": True}}}
+        groups = list(self.database["fireworks"].aggregate([match, {"$group": group}]))
+        wanted = None if campaign is None else [fw_id for g in groups for fw_id in g.get("ids", ())]
+        seconds = measured_seconds(self.database, wanted) if costs else {}
+        found: dict[tuple[str | None, str, str | None, State], Tally] = {}
+        for entry in groups:
+            about = entry["_id"]
+            cores = about.get("cores") or 1
+            key = (about.get("tier"), about.get("kind") or "", about.get("protocol"), STATES[about["state"]])
+            so_far = found.get(key) or Tally(*key, n=0)
+            found[key] = Tally(
+                *key,
+                n=so_far.n + entry["n"],
+                cores=so_far.cores + cores * entry["n"],
+                core_seconds=so_far.core_seconds
+                + cores * sum(seconds.get(fw_id, 0.0) for fw_id in entry.get("ids", ())),
+            )
+        return list(found.values())
+
+    def jobs(
+        self,
+        campaign: str | None = None,
+        *,
+        uuids: Collection[str] | None = None,
+        states: Collection[State] | None = None,
+        limit: int | None = None,
+    ) -> list[JobStatus]:
+        """Return jobs; see :meth:`Queue.jobs`."""
+        latest: dict[str, Document] = {}
+        for fw in self._fireworks(campaign, uuids, states, limit):
+            # Of a job that was replaced, the last Firework counts.
+            latest[fw["spec"].get("hemiec", {}).get("uuid", str(fw["fw_id"]))] = fw
+        fireworks = list(latest.values())
+        launches = self._last_launches(fireworks)
+        waiting = [fw["fw_id"] for fw in fireworks if fw["state"] == "WAITING"]
+        blocked = blocked_fireworks(self.database, waiting)
+        return [_status(fw, launches.get(fw["fw_id"]), fw["fw_id"] in blocked) for fw in fireworks]
+
+    def trace(self, job: JobStatus, *, lines: int = 15) -> Trace:
+        """Return the end of the traceback; see :meth:`Queue.trace`."""
+        launch = self._last_launches(list(self._fireworks(None, [job.uuid], None, None))).get(job.fw_id or 0)
+        if launch is None:
+            return Trace("it was never started")
+        where = self.database["launches"].find_one({"launch_id": launch["launch_id"]}, {"launch_dir": 1, "host": 1})
+        about = where or {}
+        text = "\n".join(stack_trace(launch).splitlines()[-lines:])
+        return Trace(text or "its worker died without a word", about.get("launch_dir"), about.get("host"))
+
+    def finished_since(self, moment: datetime, campaign: str | None = None) -> int:
+        """Return how many jobs were done; see :meth:`Queue.finished_since`."""
+        query: Document = {"state": "COMPLETED", "updated_on": {"$gte": moment.isoformat()}}
+        if campaign is not None:
+            query["spec.hemiec.campaigns"] = campaign
+        return self.database["fireworks"].count_documents(query)
+
+    def blocked(self, uuids: Collection[str]) -> set[str]:
+        """Return the blocked ones; see :meth:`Queue.blocked`."""
+        waiting = {
+            entry["fw_id"]: uuid
+            for uuid, entry in job_states(self.database, uuids).items()
+            if entry["state"] == "WAITING"
+        }
+        return {waiting[fw_id] for fw_id in blocked_fireworks(self.database, list(waiting))}
+
+    def seconds(self, uuids: Collection[str]) -> dict[str, float]:
+        """Return wall times; see :meth:`Queue.seconds`."""
+        return seconds_by_uuid(self.database, uuids)
+
+    def rerun(self, jobs: Sequence[JobStatus]) -> int:
+        """Make failed jobs ready again; see :meth:`Queue.rerun`."""
+        return self._each(jobs, {"failed"}, self.launchpad.rerun_fw)
+
+    def cancel(self, jobs: Sequence[JobStatus]) -> int:
+        """Cancel jobs; the worker of one that runs stops it at its next sign of life. See :meth:`Queue.cancel`."""
+        return self._each(jobs, {"waiting", "ready", "running", "failed", "paused"}, self.launchpad.defuse_fw)
+
+    def pause(self, jobs: Sequence[JobStatus]) -> int:
+        """Pause jobs; see :meth:`Queue.pause`."""
+        return self._each(jobs, {"waiting", "ready"}, self.launchpad.pause_fw)
+
+    def resume(self, jobs: Sequence[JobStatus]) -> int:
+        """Resume jobs; see :meth:`Queue.resume`."""
+        n = self._each(jobs, {"paused"}, self.launchpad.resume_fw)
+        return n + self._each(jobs, {"cancelled"}, self.launchpad.reignite_fw)
+
+    def reconcile(self) -> list[str]:
+        """Bring lost jobs back; see :meth:`Queue.reconcile`."""
+        lost = {"fw_id": {"$in": reconcile(self.database, self.launchpad)}}
+        found = self.database["fireworks"].find(lost, {"spec.hemiec.uuid": 1})
+        return [fw["spec"].get("hemiec", {}).get("uuid", "") for fw in found]
+
+    def _each(self, jobs: Sequence[JobStatus], states: set[State], act: Any) -> int:
+        chosen = [job.fw_id for job in jobs if job.state in states]
+        for fw_id in chosen:
+            act(fw_id)
+        return len(chosen)
+
+    def _fireworks(
+        self,
+        campaign: str | None,
+        uuids: Collection[str] | None,
+        states: Collection[State] | None,
+        limit: int | None,
+    ) -> Iterator[Document]:
+        query: Document = {} if campaign is None else {"spec.hemiec.campaigns": campaign}
+        if states is not None:
+            query["state"] = {"$in": [theirs for theirs, ours in STATES.items() if ours in states]}
+        listed = None if uuids is None else list(uuids)
+        parts = [query] if listed is None else _parts(query, listed)
+        for part in parts:
+            yield from self.database["fireworks"].find(part, _FIELDS).sort("fw_id").limit(limit or 0)
+
+    def _last_launches(self, fireworks: Sequence[Document]) -> dict[int, Document]:
+        """Return fw_id to the last launch."""
+        owner = {fw["launches"][-1]: fw["fw_id"] for fw in fireworks if fw["launches"]}
+        wanted = list(owner)
+        found = {}
+        for k in range(0, len(wanted), CHUNK):
+            query = {"launch_id": {"$in": wanted[k : k + CHUNK]}}
+            for launch in self.database["launches"].find(query, _LAUNCH_FIELDS):
+                found[owner[launch["launch_id"]]] = launch
+        return found
+
+
+def _parts(query: Document, uuids: list[str]) -> Iterator[Document]:
+    for k in range(0, len(uuids), CHUNK):
+        yield {**query, "spec.hemiec.uuid": {"$in": uuids[k : k + CHUNK]}}
+
+
+def _status(fw: Document, launch: Document | None, blocked: bool) -> JobStatus:
+    about = fw["spec"].get("hemiec", {})
+    state = STATES[fw["state"]]
+    message = None
+    if state == "failed":
+        message = (last_line(launch) if launch else "") or "its worker died again and again"
+    return JobStatus(
+        uuid=about.get("uuid", ""),
+        label=about.get("label", fw["name"]),
+        step=about.get("step", fw["name"]),
+        state=state,
+        kind=about.get("kind", ""),
+        tier=about.get("tier"),
+        candidate_id=about.get("candidate_id"),
+        fw_id=fw["fw_id"],
+        elapsed_s=launch_seconds(launch, running=state == "running") if launch else None,
+        message=message,
+        blocked=blocked,
+    )

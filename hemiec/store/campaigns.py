@@ -1,0 +1,109 @@
+"""Campaigns in the store: one document of the campaign, and one of each of its candidates.
+
+``campaigns`` holds what is common; ``plans`` holds, for each campaign and candidate, the composition, how far it has
+come, and its jobs. Together they are what :meth:`hemiec.workflows.campaign.Campaign.document` returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from pymongo import ASCENDING, InsertOne, ReplaceOne
+
+from hemiec.errors import InputError, did_you_mean
+from hemiec.store.database import Database, Document
+
+#: Plans written in one go.
+_BATCH = 1_000
+
+
+def read_header(database: Database, name: str, fields: Document | None = None) -> Document:
+    """Return the document of a campaign without its candidates, or some fields of it.
+
+    Raises
+    ------
+    InputError
+        If there is no campaign of that name.
+    """
+    header = database["campaigns"].find_one({"name": name}, fields)
+    if header is None:
+        known = database["campaigns"].distinct("name")
+        hint = did_you_mean(name, known) if known else "none was submitted to this store yet."
+        raise InputError(f"no campaign {name!r} in the store; {hint}")
+    return header
+
+
+def read_campaign(database: Database, name: str, plan_fields: Document | None = None) -> Document:
+    """Return the document of a campaign with its candidates, of which only some fields may be wanted.
+
+    Raises
+    ------
+    InputError
+        If there is no campaign of that name.
+    """
+    return read_header(database, name) | {"candidates": list(plans_of(database, name, plan_fields))}
+
+
+def plans_of(database: Database, name: str, fields: Document | None = None) -> Iterator[Document]:
+    """Yield the plans of a campaign's candidates in the campaign's order."""
+    projection = {"_id": 0, "campaign": 0, "order": 0} if fields is None else {"_id": 0, **fields}
+    yield from database["plans"].find({"campaign": name}, projection).sort("order", ASCENDING)
+
+
+def write_header(database: Database, header: Document) -> None:
+    """Write the document of a campaign over that of the same name; what it does not mention is kept."""
+    database["campaigns"].update_one({"name": header["name"]}, {"$set": header}, upsert=True)
+
+
+def write_plans(database: Database, name: str, plans: Iterable[tuple[int, Document]]) -> set[str]:
+    """Write plans with their places in the campaign; return the uuids of jobs that are no longer in them."""
+    collection = database["plans"]
+    new = {plan["candidate"]["candidate_id"]: (order, plan) for order, plan in plans}
+    where = {"campaign": name, "candidate.candidate_id": {"$in": list(new)}}
+    dropped: set[str] = set()
+    there: set[str] = set()
+    for old in collection.find(where, {"candidate.candidate_id": 1, "jobs.uuid": 1}):
+        candidate_id = old["candidate"]["candidate_id"]
+        there.add(candidate_id)
+        dropped |= _uuids(old) - _uuids(new[candidate_id][1])
+    operations: list[InsertOne[Document] | ReplaceOne[Document]] = []
+    for candidate_id, (order, plan) in new.items():
+        document = {"campaign": name, "order": order, **plan}
+        if candidate_id in there:
+            key = {"campaign": name, "candidate.candidate_id": candidate_id}
+            operations.append(ReplaceOne(key, document, upsert=True))
+        else:
+            operations.append(InsertOne(document))
+    for k in range(0, len(operations), _BATCH):
+        collection.bulk_write(operations[k : k + _BATCH], ordered=False)
+    return dropped
+
+
+def drop_other_plans(database: Database, name: str, kept: Collection[str]) -> set[str]:
+    """Delete the plans of candidates that a campaign no longer has; return the uuids of their jobs."""
+    others = set(database["plans"].distinct("candidate.candidate_id", {"campaign": name})) - set(kept)
+    where = {"campaign": name, "candidate.candidate_id": {"$in": list(others)}}
+    dropped = {uuid for old in database["plans"].find(where, {"jobs.uuid": 1}) for uuid in _uuids(old)}
+    if others:
+        database["plans"].delete_many(where)
+    return dropped
+
+
+def _uuids(plan: Document) -> set[str]:
+    return {job["uuid"] for job in plan["jobs"]}
+
+
+def split_old_campaigns(database: Database) -> None:
+    """Move the candidates out of campaign documents as hemiec 0.1 wrote them, and mark their jobs as the campaign's."""
+    for document in database["campaigns"].find({"candidates": {"$exists": True}}):
+        name, candidates = document["name"], document["candidates"]
+        write_plans(database, name, enumerate(candidates))
+        records: list[dict[str, Any]] = [*document["references"], *document.get("promotions", [])]
+        uuids = [record["uuid"] for record in records] + [u for plan in candidates for u in _uuids(plan)]
+        database["fireworks"].update_many(
+            {"spec.hemiec.uuid": {"$in": uuids}}, {"$addToSet": {"spec.hemiec.campaigns": name}}
+        )
+        database["campaigns"].update_one(
+            {"name": name}, {"$set": {"n_candidates": len(candidates)}, "$unset": {"candidates": ""}}
+        )
