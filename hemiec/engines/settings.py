@@ -6,18 +6,53 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
 
 from hemiec.schemas.quantity import Document
 
-#: Fields that say what a protocol is for, how long a job may take, and what the builder does with finished energies;
-#: everything else decides what a job computes and goes into the hash.
-_NOT_IN_HASH = {"name", "purpose", "cost", "source", "thermo", "walltime_h"}
+#: Fields that say what a protocol is for, where and how long a job may run, and what the builder does with finished
+#: energies; everything else decides what a job computes and goes into the hash.
+_NOT_IN_HASH = {"name", "purpose", "cost", "source", "thermo", "resources", "walltime_h"}
 
 
 def physics_hash(physics: dict[str, Any]) -> str:
     """Return the hash of settings, whatever order they are written in."""
     return hashlib.sha256(json.dumps(physics, sort_keys=True).encode()).hexdigest()[:12]
+
+
+#: Which workers take a job: each category has its own kind of allocation.
+Category = Literal["mlip", "dft", "gpu"]
+
+
+class Resources(Document):
+    """Where one job runs and for how long: never part of a hash, because it changes no result."""
+
+    category: Category = Field(
+        description="Workers that take the job: mlip (many short jobs in one process), dft (long jobs), gpu."
+    )
+    cores: int = Field(gt=0, description="CPU cores of one job; unit 1.")
+    memory_gib: float = Field(gt=0, description="Memory of one job in GiB.")
+    gpus: int = Field(0, ge=0, description="GPUs of one job; unit 1.")
+    walltime_min: int = Field(gt=0, description="The longest that one job may take, in min.")
+
+    @model_validator(mode="after")
+    def _gpus_are_in_their_category(self) -> Resources:
+        if (self.category == "gpu") != (self.gpus > 0):
+            raise ValueError(f"`category: {self.category}` with `gpus: {self.gpus}`: only category gpu has GPUs")
+        return self
+
+
+#: Of jobs that no protocol computes: they prepare, choose and collect. Making a structure takes the longest.
+LIGHT = Resources(category="mlip", cores=1, memory_gib=2, walltime_min=30)
+
+#: Engine to what a job takes if its protocol does not say. Measured: a worker that has loaded CHGNet and run GPAW on
+#: 25 atoms takes 1.1 GB; GPAW as `make setup` builds it is serial. VASP: an estimate (it is licensed), a few GiB less
+#: than a node's share of 32 cores.
+_RESOURCES = {
+    "mlip": {"category": "mlip", "cores": 1, "memory_gib": 2, "walltime_min": 60},
+    "gpaw": {"category": "dft", "cores": 1, "memory_gib": 4, "walltime_min": 1440},
+    "vasp": {"category": "dft", "cores": 32, "memory_gib": 60, "walltime_min": 1440},
+}
 
 
 class NamedProtocol(Document):
@@ -27,8 +62,29 @@ class NamedProtocol(Document):
     purpose: str = Field(description="What the protocol is good for, and where it is weak.")
     cost: str = Field(description="What it costs, on what.")
     source: str = Field(description="Where model or settings come from.")
+    resources: Resources = Field(description="Where and how long its jobs run; what is left out is the engine's usual.")
 
     _shipped: bool = PrivateAttr(default=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_resources(cls, content: Any) -> Any:
+        """Fill in what the engine usually takes; a protocol names what differs."""
+        if not isinstance(content, dict):
+            return content
+        given = content.get("resources") or {}
+        usual = _RESOURCES.get(content.get("engine", ""), {})
+        return {**content, "resources": {**usual, **given}} if isinstance(given, dict) else content
+
+    @model_validator(mode="after")
+    def _ends_before_it_is_killed(self) -> NamedProtocol:
+        walltime_h: float | None = getattr(self, "walltime_h", None)
+        if walltime_h is not None and 60 * walltime_h >= self.resources.walltime_min:
+            raise ValueError(
+                f"`walltime_h: {walltime_h:g}` must be less than `resources: {{walltime_min: "
+                f"{self.resources.walltime_min}}}`, or the job is killed before it can leave a restart"
+            )
+        return self
 
     @property
     def hash(self) -> str:

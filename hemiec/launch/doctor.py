@@ -16,6 +16,8 @@ import psutil
 from hemiec.engines.mlip.potential import calculator
 from hemiec.engines.protocol import load_dft, load_mlip
 from hemiec.errors import HemiecError, StoreError
+from hemiec.launch.config import probe
+from hemiec.launch.doctor_config import check_files, check_private, check_scheduler
 from hemiec.launch.doctor_vasp import check_command, check_potcars
 from hemiec.settings import Settings
 
@@ -41,6 +43,9 @@ def run_checks(settings: Settings) -> Iterator[Check]:
         ("disk", _disk, f"free space, or set HEMIEC_DATA_DIR to a local disk with {MIN_FREE_GIB:g} GiB"),
         ("store", _store, "pip install 'hemiec[mongod]', or set HEMIEC_MONGO_URI"),
         ("launcher", _launcher, "mend the store first"),
+        ("config private", check_private, "see docs/configuration.md"),
+        ("config files", check_files, "see docs/configuration.md"),
+        ("scheduler", check_scheduler, "see docs/configuration.md"),
         ("engine icet", _icet, "pip install icet"),
         ("engine mlip-chgnet", lambda s: _mlip("mlip-chgnet"), "pip install 'hemiec[mlip]'"),
         ("engine mlip-7net-0", lambda s: _mlip("mlip-7net-0"), "pip install 'hemiec[mlip]'"),
@@ -89,14 +94,9 @@ def _store(settings: Settings) -> str:
 
     database = open_database(settings)
     try:
-        probe = database["doctor"]
-        key = probe.insert_one({"probe": True}).inserted_id
-        found = probe.count_documents({"_id": key})
-        probe.drop()
-        if not found:
-            raise StoreError("a document that was written could not be read back.")
+        server = probe(database)
         where = "embedded" if settings.mongo_uri is None else "configured server"
-        return f"MongoDB {database.client.server_info()['version']} ({where}), database {settings.database!r}"
+        return f"MongoDB {server} ({where}), database {settings.database!r}"
     finally:
         database.close()
 

@@ -13,7 +13,7 @@ from jobflow import Flow, Job, Maker
 from hemiec.composition.fractions import VACANCY
 from hemiec.engines.makers import relax_maker, saddle_maker, starts_for
 from hemiec.engines.protocol import load_dft, load_mlip
-from hemiec.engines.settings import GIVEN_START
+from hemiec.engines.settings import GIVEN_START, LIGHT
 from hemiec.schemas.campaign import HopSettings, ProtocolNames, SqsSettings
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.structures.plan import plan_cell
@@ -217,6 +217,7 @@ class CandidateMaker(Maker):
                 step=f"dft-hop-{k + 1}",
                 priority=PRIORITY["dft-hop"],
                 protocol=(dft.name, dft.hash),
+                resources=dft.resources,
                 metadata=about,
             )
             jobs.append(saddle)
@@ -280,6 +281,7 @@ class CandidateMaker(Maker):
             step=step,
             priority=PRIORITY[kind],
             protocol=(loaded.name, loaded.hash_of(_PROTOCOL_PART[kind])),
+            resources=LIGHT if kind == "basin" else loaded.resources,
             metadata=about,
         )
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from jobflow import Flow, Job, OnMissing, OutputReference
 
+from hemiec.engines.settings import LIGHT, Resources
+
 #: Namespace of hemiec's version-5 uuids.
 _NAMESPACE = uuid.UUID("5e1b7a4e-54f3-4a5a-9b57-6d0d3f4f0c11")
 #: Raise a step's number when its code changes what it computes or returns: old results are then not reused.
@@ -29,6 +31,7 @@ def identify(
     step: str | None = None,
     priority: int = 0,
     protocol: tuple[str, str] | None = None,
+    resources: Resources = LIGHT,
     metadata: dict[str, Any] | None = None,
     despite_failures: bool = False,
 ) -> Job | Flow:
@@ -51,6 +54,8 @@ def identify(
         FireWorks runs high numbers first.
     protocol
         Name and hash of the protocol; the hash is part of the content.
+    resources
+        What the job takes of a cluster, and which workers take it; no part of the content.
     metadata
         More to store with the output.
     despite_failures
@@ -64,6 +69,7 @@ def identify(
         "kind": kind,
         "protocol": protocol[0] if protocol else None,
         "protocol_hash": protocol[1] if protocol else None,
+        "resources": resources.model_dump(),
         **(metadata or {}),
     }
     jobs = [job] if isinstance(job, Job) else list(_jobs(job))
@@ -76,7 +82,8 @@ def identify(
         part.set_uuid(derived)
         role = {"step": step} if is_last else {"step": f"{step}/{part.name}", "kind": f"{kind}-part"}
         part.metadata["hemiec"] = {"uuid": derived, **about, **role}
-        part.config.manager_config["_priority"] = priority
+        # FireWorks' keys; jobflow passes them on to jobs that a job starts, such as the restart of a VASP run.
+        part.config.manager_config |= {"_priority": priority, "_category": resources.category}
         if despite_failures:
             part.config.on_missing_references = OnMissing.NONE
     for part in jobs:

@@ -47,6 +47,7 @@ class ReferenceMaker(Maker):
             {"phase": phase.model_dump(mode="json", exclude={"source", "note"})},
             priority=PRIORITY,
             protocol=(protocol.name, protocol.hash_of("relax")),
+            resources=protocol.resources,
             metadata={**about, "tier": "relax"},
         )
         jobs: list[Any] = [relax]

@@ -128,6 +128,7 @@ def solution_jobs(
             step=f"{kind}-{start or 'unpolarised'}",
             priority=priority,
             protocol=about,
+            resources=protocol.resources,
             metadata=metadata,
         )
         calculations.append(calculation)
