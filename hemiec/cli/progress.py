@@ -82,10 +82,14 @@ def summary(status: Status, title: str, elapsed_s: float | None = None) -> Text:
         text += f", {clock(elapsed_s)} elapsed"
     if status.done_per_hour is not None:
         text += f"\n{status.done_per_hour} done in the last hour, {status.core_hours:.3g} core-hours used"
+        if status.budget_core_hours is not None:
+            text += f" of {status.budget_core_hours:g}"
         if left and status.core_hours_left is not None:
             text += f", about {status.core_hours_left:.3g} left"
         if left and status.hours_left is not None:
             text += f" ({clock(3600 * status.hours_left)} on as many cores as now)"
+    if status.spent:
+        text += "\nthe budget is spent: no more jobs start; raise `budget.core_hours` and submit the campaign again"
     return Text(text)
 
 

@@ -168,6 +168,13 @@ class FireWorksQueue(Queue):
         """Return wall times; see :meth:`Queue.seconds`."""
         return seconds_by_uuid(self.database, uuids)
 
+    def startable(self, campaign: str | None, spent: Collection[str]) -> int:
+        """Return how many may start; see :meth:`Queue.startable`."""
+        return self.database["fireworks"].count_documents({"state": "READY", **wanted_by(campaign, spent)})
+
+    def hold(self, spent: Collection[str]) -> None:
+        """Do nothing: workers look at the campaigns' documents. See :meth:`Queue.hold`."""
+
     def rerun(self, jobs: Sequence[JobStatus]) -> int:
         """Make failed jobs ready again; see :meth:`Queue.rerun`."""
         return self._each(jobs, {"failed"}, self.launchpad.rerun_fw)
@@ -222,6 +229,13 @@ class FireWorksQueue(Queue):
             for launch in self.database["launches"].find(query, _LAUNCH_FIELDS):
                 found[owner[launch["launch_id"]]] = launch
         return found
+
+
+def wanted_by(campaign: str | None, spent: Collection[str]) -> Document:
+    """Return the condition on Fireworks that a campaign (or any) asks for whose budget is not spent."""
+    if campaign is None:
+        return {"spec.hemiec.campaigns": {"$elemMatch": {"$nin": list(spent)}}} if spent else {}
+    return {"spec.hemiec.campaigns": {"$in": [name for name in [campaign] if name not in spent]}}
 
 
 def _parts(query: Document, uuids: list[str]) -> Iterator[Document]:

@@ -150,6 +150,14 @@ class Queue(ABC):
         """Return uuid to the wall time of all its launches in s, those that failed or were lost included."""
 
     @abstractmethod
+    def startable(self, campaign: str | None, spent: Collection[str]) -> int:
+        """Return how many ready jobs may start: those that a campaign whose budget is not spent asks for."""
+
+    @abstractmethod
+    def hold(self, spent: Collection[str]) -> None:
+        """Keep jobs from starting that only campaigns ask for whose budget is spent."""
+
+    @abstractmethod
     def rerun(self, jobs: Sequence[JobStatus]) -> int:
         """Make failed jobs ready again, in their folders where they have some, and return how many were."""
 

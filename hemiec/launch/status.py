@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from hemiec.launch.budget import spent_campaigns
 from hemiec.launch.queue import JobStatus, Queue, State, Tally
 from hemiec.launch.tiers import PLAN_FIELDS, TierStatus, fingerprint, read_ladder, tier_statuses
 from hemiec.store.campaigns import read_campaign, read_header
@@ -25,8 +26,9 @@ class Status:
 
     ``tallies`` counts all of them; ``jobs`` lists them, or those that run or failed if there are very many; ``tiers``
     are those of the campaign's ladder, if it has one; ``open_ladders`` names the campaigns on whose ladder something is
-    to be decided now that their jobs have settled; ``n_blocked`` of the waiting jobs wait in vain; ``done_per_hour``
-    is the rate of the last hour, None if it was not asked for.
+    to be decided now that their jobs have settled; ``n_blocked`` of the waiting jobs wait in vain, ``n_startable`` of
+    the ready ones are within a budget; ``spent`` says whether the campaign's budget is; ``done_per_hour`` is the rate
+    of the last hour, None if it was not asked for.
     """
 
     campaign: str | None
@@ -35,6 +37,9 @@ class Status:
     tiers: list[TierStatus] = field(default_factory=list)
     open_ladders: list[str] = field(default_factory=list)
     n_blocked: int = 0
+    n_startable: int = 0
+    budget_core_hours: float | None = None
+    spent: bool = False
     done_per_hour: int | None = None
 
     @property
@@ -84,9 +89,11 @@ class Status:
 
     @property
     def jobs_settled(self) -> bool:
-        """Whether no job runs or can run: the rest is done, failed or blocked by a failure."""
+        """Whether no job runs or can run: the rest is done, failed, blocked by a failure or beyond a budget."""
         counts = self.counts
-        return not counts["running"] and not counts["ready"] and counts["waiting"] == self.n_blocked
+        if counts["running"] or self.n_startable:
+            return False
+        return bool(counts["ready"]) or counts["waiting"] == self.n_blocked
 
     @property
     def settled(self) -> bool:
@@ -108,6 +115,8 @@ class Status:
             "n_jobs": self.n_jobs,
             "counts": dict(self.counts),
             "core_hours": self.core_hours,
+            "budget_core_hours": self.budget_core_hours,
+            "spent": self.spent,
             "core_hours_left": self.core_hours_left,
             "hours_left": self.hours_left,
             "done_per_hour": self.done_per_hour,
@@ -146,8 +155,8 @@ def read_status(
     InputError
         If there is no campaign of that name.
     """
-    if campaign is not None:
-        read_header(queue.database, campaign, {"name": 1})
+    header = read_header(queue.database, campaign) if campaign is not None else None
+    spent = spent_campaigns(queue.database)
     tallies = queue.tally(campaign, costs=costs)
     status = Status(campaign, tallies, [])
     counts = status.counts
@@ -158,6 +167,7 @@ def read_status(
         jobs = [job for state in wanted for job in queue.jobs(campaign, states={state}, limit=LIST_ACTIVE)]
     n_blocked = 0
     open_ladders: list[str] = []
+    n_startable = queue.startable(campaign, spent) if spent and counts["ready"] else counts["ready"]
     if not counts["running"] and not counts["ready"]:
         # Only then does it matter whether what waits can ever run.
         waiting = queue.jobs(campaign, states={"waiting"}) if counts["waiting"] else []
@@ -165,12 +175,21 @@ def read_status(
         if n_blocked == counts["waiting"]:
             open_ladders = _open_ladders(queue, campaign)
     shown: list[TierStatus] = []
-    if tiers and campaign is not None:
-        document = read_header(queue.database, campaign)
-        if document["spec"].get("ladder"):
-            shown = tier_statuses(read_ladder(queue, read_campaign(queue.database, campaign, PLAN_FIELDS)))
+    if tiers and header is not None and header["spec"].get("ladder"):
+        shown = tier_statuses(read_ladder(queue, read_campaign(queue.database, header["name"], PLAN_FIELDS)))
     rate = queue.finished_since(datetime.now(UTC) - timedelta(hours=1), campaign) if costs else None
-    return Status(campaign, tallies, jobs, shown, open_ladders, n_blocked, rate)
+    return Status(
+        campaign,
+        tallies,
+        jobs,
+        tiers=shown,
+        open_ladders=open_ladders,
+        n_blocked=n_blocked,
+        n_startable=n_startable,
+        budget_core_hours=(header["spec"].get("budget") or {}).get("core_hours") if header is not None else None,
+        spent=campaign in spent,
+        done_per_hour=rate,
+    )
 
 
 def _open_ladders(queue: Queue, campaign: str | None) -> list[str]:

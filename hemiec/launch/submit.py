@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from jobflow import Flow
 
+from hemiec.launch.budget import check_budgets
 from hemiec.launch.enqueue import submission_lock
 from hemiec.launch.ladder import climb, with_first_tier
 from hemiec.launch.queue import Queue
@@ -85,6 +86,7 @@ def submit(queue: Queue, campaign: Campaign, report: Report | None = None) -> Su
         if campaign.spec.ladder is not None:
             climbed = climb(queue, name, judge=False).added
             count.kinds[("of the next tier", None)] += climbed
+    check_budgets(queue)  # a raised one lets jobs start again at once
     return count.submission()
 
 

@@ -115,6 +115,14 @@ class HopSettings(Document):
     )
 
 
+class BudgetSettings(Document):
+    """What a campaign may spend."""
+
+    core_hours: float | None = Field(
+        None, gt=0, description="Core-hours after which no more of its jobs start; null for no limit."
+    )
+
+
 class CampaignSpec(Document):
     """A whole campaign file."""
 
@@ -138,6 +146,7 @@ class CampaignSpec(Document):
     sqs: SqsSettings = Field(default_factory=SqsSettings, description="Special quasirandom structures.")
     protocols: ProtocolNames = Field(default_factory=ProtocolNames, description="Which protocol for which property.")
     hops: HopSettings = Field(default_factory=HopSettings, description="Which hops.")
+    budget: BudgetSettings = Field(default_factory=BudgetSettings, description="What the campaign may spend.")
     ladder: Ladder | None = Field(
         None, description="Tiers, what promotes and budgets; null computes everything for all candidates."
     )
