@@ -12,6 +12,7 @@ HemiecError                 anything a user can mend; exit code 1
 ├── StructureError          a structure lacks what a step needs
 ├── ThermoError             a reference phase is missing or energies may not be mixed
 └── LaunchError             submission or workers
+    └── TrustError          a document names code that may not run here
 ```
 """
 
@@ -80,6 +81,10 @@ class ThermoError(HemiecError):
 
 class LaunchError(HemiecError):
     """Submission or a worker failed."""
+
+
+class TrustError(LaunchError):
+    """A document of the database names code that may not run here."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from platformdirs import user_data_path
@@ -24,7 +24,7 @@ CONFIG_VARIABLE = "HEMIEC_CONFIG_FILE"
 class Settings(BaseSettings):
     """All settings of hemiec; every field can be set as ``HEMIEC_<NAME>``."""
 
-    model_config = SettingsConfigDict(env_prefix="HEMIEC_", extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="HEMIEC_", extra="forbid", hide_input_in_errors=True)
 
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("hemiec", appauthor=False),
@@ -85,20 +85,23 @@ def load_settings() -> Settings:
     Raises
     ------
     InputError
-        If the settings file cannot be read, or a setting is unknown or has a wrong value.
+        If the settings file cannot be read, a setting is unknown or has a wrong value, or others can read a file with
+        a password in it.
     """
     path = config_file()
     from_file: dict[str, object] = {}
     if path.exists():
-        try:
-            from_file = yaml.safe_load(path.read_text()) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise InputError(f"{path}: cannot be read as YAML ({error}).") from error
+        from_file = _read(path)
         if not isinstance(from_file, dict):
             raise InputError(f"{path}: expected a mapping of settings.")
         for key in from_file:
             if key not in Settings.model_fields:
                 raise InputError(f"{path}: unknown setting {key!r}; {did_you_mean(str(key), Settings.model_fields)}")
+        if "mongo_uri" in from_file and path.stat().st_mode & 0o004:
+            raise InputError(
+                f"{path}: everybody on this machine can read it, and mongo_uri holds a password.",
+                mend=f"chmod 600 {path}",
+            )
     # The environment wins over the file.
     overridden = {k for k in from_file if f"HEMIEC_{k.upper()}" in os.environ}
     try:
@@ -111,3 +114,17 @@ def load_settings() -> Settings:
         ) from error
     settings.data_dir = settings.data_dir.expanduser().absolute()
     return settings
+
+
+def _read(path: Path) -> Any:
+    """Return the content of a settings file; errors do not repeat its lines, which may hold a password."""
+    try:
+        return yaml.safe_load(path.read_text()) or {}
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: cannot be read as text.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{where}: cannot be read as YAML ({getattr(error, 'problem', error)}).") from None

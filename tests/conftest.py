@@ -30,8 +30,8 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty data folder; settings of the user and of the environment are hidden."""
     folder = tmp_path / "hemiec-data"
     folder.mkdir()
-    for name in ("MONGO_URI", "DATABASE", "MONGOD", "WORKERS"):
-        monkeypatch.delenv(f"HEMIEC_{name}", raising=False)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"HEMIEC_{name.upper()}", raising=False)
     monkeypatch.setenv("HEMIEC_DATA_DIR", str(folder))
     monkeypatch.setenv("HEMIEC_CONFIG_FILE", str(tmp_path / "no-such-settings.yaml"))
     return folder

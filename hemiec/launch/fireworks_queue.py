@@ -13,6 +13,7 @@ from hemiec.launch.enqueue import CHUNK, add_missing, job_states, remove_half_wr
 from hemiec.launch.launches import (
     blocked_fireworks,
     last_line,
+    last_line_of,
     launch_seconds,
     measured_seconds,
     seconds_by_uuid,
@@ -35,7 +36,7 @@ STATES: dict[str, State] = {
     "ARCHIVED": "cancelled",
     "PAUSED": "paused",
 }
-_FIELDS = {"_id": 0, "fw_id": 1, "state": 1, "name": 1, "launches": 1, "spec.hemiec": 1}
+_FIELDS = {"_id": 0, "fw_id": 1, "state": 1, "name": 1, "launches": 1, "spec.hemiec": 1, "spec._exception_details": 1}
 _LAUNCH_FIELDS = {
     "_id": 0,
     "launch_id": 1,
@@ -142,7 +143,7 @@ class FireWorksQueue(Queue):
         """Return the end of the traceback; see :meth:`Queue.trace`."""
         launch = self._last_launches(list(self._fireworks(None, [job.uuid], None, None))).get(job.fw_id or 0)
         if launch is None:
-            return Trace("it was never started")
+            return Trace(job.message or "it was never started")
         where = self.database["launches"].find_one({"launch_id": launch["launch_id"]}, {"launch_dir": 1, "host": 1})
         about = where or {}
         text = "\n".join(stack_trace(launch).splitlines()[-lines:])
@@ -248,7 +249,9 @@ def _status(fw: Document, launch: Document | None, blocked: bool) -> JobStatus:
     state = STATES[fw["state"]]
     message = None
     if state == "failed":
-        message = (last_line(launch) if launch else "") or "its worker died again and again"
+        # A job that was refused before it was taken has no launch.
+        refused = last_line_of((fw["spec"].get("_exception_details") or {}).get("_stacktrace") or "")
+        message = (last_line(launch) if launch else refused) or "its worker died again and again"
     return JobStatus(
         uuid=about.get("uuid", ""),
         label=about.get("label", fw["name"]),

@@ -14,7 +14,12 @@ _FEW = 20_000
 
 def last_line(launch: Mapping[str, Any]) -> str:
     """Return the last line of a failed launch's traceback, or nothing."""
-    lines = [line for line in stack_trace(launch).splitlines() if line.strip()]
+    return last_line_of(stack_trace(launch))
+
+
+def last_line_of(text: str) -> str:
+    """Return the last line of a text that is not empty, or nothing."""
+    lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1].strip() if lines else ""
 
 

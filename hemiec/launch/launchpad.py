@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from fireworks import LaunchPad
-
+from hemiec.launch.trust import TrustedLaunchPad
 from hemiec.store.database import Database
+from hemiec.store.trust import Trust
 
 
-def open_launchpad(database: Database) -> LaunchPad:
+def open_launchpad(database: Database) -> TrustedLaunchPad:
     """Return the LaunchPad, initialised without ever resetting what is there."""
-    launchpad = LaunchPad(
+    launchpad = TrustedLaunchPad(
+        Trust(database.trusted_packages),
         host=database.uri,
         name=database.name,
         uri_mode=True,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from pymongo import ASCENDING, InsertOne, ReplaceOne
+from pymongo import ASCENDING, ReplaceOne
 
 from hemiec.errors import InputError, did_you_mean
 from hemiec.store.database import Database, Document
@@ -62,19 +62,16 @@ def write_plans(database: Database, name: str, plans: Iterable[tuple[int, Docume
     new = {plan["candidate"]["candidate_id"]: (order, plan) for order, plan in plans}
     where = {"campaign": name, "candidate.candidate_id": {"$in": list(new)}}
     dropped: set[str] = set()
-    there: set[str] = set()
     for old in collection.find(where, {"candidate.candidate_id": 1, "jobs.uuid": 1}):
-        candidate_id = old["candidate"]["candidate_id"]
-        there.add(candidate_id)
-        dropped |= _uuids(old) - _uuids(new[candidate_id][1])
-    operations: list[InsertOne[Document] | ReplaceOne[Document]] = []
-    for candidate_id, (order, plan) in new.items():
-        document = {"campaign": name, "order": order, **plan}
-        if candidate_id in there:
-            key = {"campaign": name, "candidate.candidate_id": candidate_id}
-            operations.append(ReplaceOne(key, document, upsert=True))
-        else:
-            operations.append(InsertOne(document))
+        dropped |= _uuids(old) - _uuids(new[old["candidate"]["candidate_id"]][1])
+    operations = [
+        ReplaceOne(
+            {"campaign": name, "candidate.candidate_id": candidate_id},
+            {"campaign": name, "order": order, **plan},
+            upsert=True,
+        )
+        for candidate_id, (order, plan) in new.items()
+    ]
     for k in range(0, len(operations), _BATCH):
         collection.bulk_write(operations[k : k + _BATCH], ordered=False)
     return dropped

@@ -137,6 +137,8 @@ def open_database(
     StoreError
         If it cannot be started, reached or logged into, or holds part of a backup.
     """
+    from hemiec.store.campaigns import split_old_campaigns  # which needs this module
+
     if settings.mongo_uri is not None:
         uri = settings.mongo_uri.get_secret_value()
         mend = "check that the server runs and HEMIEC_MONGO_URI is right"
@@ -154,8 +156,10 @@ def open_database(
             database.prepare()
             if not restoring:
                 _refuse_part_of_backup(database)
-    except (InvalidURI, ConfigurationError, ValueError) as error:
-        raise StoreError("HEMIEC_MONGO_URI is not a valid MongoDB URI.", mend=_URI_FORM) from error
+                split_old_campaigns(database)
+    except (InvalidURI, ConfigurationError, ValueError):
+        # Its cause may quote a part of the password, which `--debug` would show.
+        raise StoreError("HEMIEC_MONGO_URI is not a valid MongoDB URI.", mend=_URI_FORM) from None
     except BaseException:
         database.close()
         raise
