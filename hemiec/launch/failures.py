@@ -16,8 +16,9 @@ _PATH = re.compile(r"(?:/[\w.+-]+){2,}")
 
 @dataclass(frozen=True)
 class Cause:
-    """One cause of failure: the first job's message, and all jobs that failed of it."""
+    """One cause of failure: what its messages have in common, the first job's message, and all jobs."""
 
+    pattern: str
     message: str
     jobs: list[JobStatus]
 
@@ -27,7 +28,7 @@ def by_cause(failed: Iterable[JobStatus]) -> list[Cause]:
     groups: dict[str, list[JobStatus]] = {}
     for job in failed:
         groups.setdefault(_pattern(job.message or ""), []).append(job)
-    causes = [Cause(jobs[0].message or "", jobs) for jobs in groups.values()]
+    causes = [Cause(pattern, jobs[0].message or "", jobs) for pattern, jobs in groups.items()]
     return sorted(causes, key=lambda cause: -len(cause.jobs))
 
 

@@ -87,7 +87,7 @@ class FireWorksQueue(Queue):
         """Return uuid to state; see :meth:`Queue.states`."""
         return {uuid: STATES[entry["state"]] for uuid, entry in job_states(self.database, uuids).items()}
 
-    def tally(self, campaign: str | None = None, *, costs: bool = False) -> list[Tally]:
+    def tally(self, campaign: str | None = None, *, costs: bool = False, spent: Collection[str] = ()) -> list[Tally]:
         """Return counts, by index alone; see :meth:`Queue.tally`."""
         fields: Document = {
             "tier": "$spec.hemiec.tier",
@@ -101,7 +101,7 @@ class FireWorksQueue(Queue):
             # Ids by the hundred thousand, so that no group outgrows a document.
             fields["part"] = {"$floor": {"$divide": ["$fw_id", 100_000]}}
             group["ids"] = {"$push": "$fw_id"}
-        match = {"$match": {"spec.hemiec.campaigns": campaign if campaign is not None else {"$exists": True}}}
+        match = {"$match": wanted_by(campaign, spent) or {"spec.hemiec.campaigns": {"$exists": True}}}
         groups = list(self.database["fireworks"].aggregate([match, {"$group": group}]))
         wanted = None if campaign is None else [fw_id for g in groups for fw_id in g.get("ids", ())]
         seconds = measured_seconds(self.database, wanted) if costs else {}
@@ -236,7 +236,7 @@ def wanted_by(campaign: str | None, spent: Collection[str]) -> Document:
     """Return the condition on Fireworks that a campaign (or any) asks for whose budget is not spent."""
     if campaign is None:
         return {"spec.hemiec.campaigns": {"$elemMatch": {"$nin": list(spent)}}} if spent else {}
-    return {"spec.hemiec.campaigns": {"$in": [name for name in [campaign] if name not in spent]}}
+    return {"spec.hemiec.campaigns": campaign if campaign not in spent else {"$in": []}}
 
 
 def _parts(query: Document, uuids: list[str]) -> Iterator[Document]:

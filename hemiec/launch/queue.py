@@ -111,7 +111,7 @@ class Queue(ABC):
         """Return uuid to state of those that are in the queue or have a result; a result alone counts as done."""
 
     @abstractmethod
-    def tally(self, campaign: str | None = None, *, costs: bool = False) -> list[Tally]:
+    def tally(self, campaign: str | None = None, *, costs: bool = False, spent: Collection[str] = ()) -> list[Tally]:
         """Return the counts of a campaign's jobs, or of all campaigns', within a second for 100,000.
 
         Parameters
@@ -120,6 +120,8 @@ class Queue(ABC):
             Its name; None for all.
         costs
             Whether ``core_seconds`` are gathered; 0 if not.
+        spent
+            Leave out jobs that only these campaigns ask for.
         """
 
     @abstractmethod
