@@ -13,6 +13,8 @@ from fireworks import LaunchPad, Workflow
 from jobflow import Job, Response, job
 from jobflow.managers.fireworks import job_to_firework
 
+from hemiec.files import write_whole
+
 #: A note that a job finds in the folder of its last launch.
 NOTE = "restart.txt"
 
@@ -41,7 +43,7 @@ def resume(name: str, folder: str, steps: int) -> int:
     _note(folder, "started", name)
     for step in range(first, steps):
         time.sleep(0.1)
-        Path(NOTE).write_text(str(step + 1))
+        write_whole(Path(NOTE), str(step + 1))  # it may be interrupted in the middle
     _note(folder, "ended", name)
     return first
 
