@@ -78,7 +78,7 @@ def submission(folder: Path, n: int) -> tuple[dict[str, float], dict[str, dict[s
     """Submit a campaign of n candidates, and a sample of its flows with the peers."""
     from jobflow.managers.fireworks import flow_to_workflow
 
-    from hemiec.launch.launchpad import open_launchpad
+    from hemiec.launch.fireworks.launchpad import open_launchpad
     from hemiec.launch.status import read_status
     from hemiec.launch.submit import submit
     from hemiec.workflows.campaign import load_campaign
@@ -201,7 +201,15 @@ def workers(folder: Path, n_workers: int, n_jobs: int) -> dict[str, float]:
 @contextmanager
 def _worker(run_dir: Path) -> Iterator[None]:
     run_dir.mkdir(parents=True)
-    command = [sys.executable, "-m", "hemiec.launch.worker", "--run-dir", str(run_dir), "--parent", str(os.getpid())]
+    command = [
+        sys.executable,
+        "-m",
+        "hemiec.launch.fireworks.worker",
+        "--run-dir",
+        str(run_dir),
+        "--parent",
+        str(os.getpid()),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         yield

@@ -16,7 +16,7 @@ from fireworks import LaunchPad
 
 from hemiec.composition.candidate import make_candidate
 from hemiec.composition.charge import DEFAULT_OXIDATION_STATES
-from hemiec.launch.fireworks_queue import FireWorksQueue
+from hemiec.launch.fireworks.queue import FireWorksQueue
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.settings import Settings, load_settings
 from hemiec.store.database import Database, open_database

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fireworks import LaunchPad
 
-from hemiec.launch.launchpad import open_launchpad
+from hemiec.launch.fireworks.launchpad import open_launchpad
 from hemiec.settings import Settings, load_settings
 from hemiec.store.database import Database, open_database
 from hemiec.store.mongod import EmbeddedMongod

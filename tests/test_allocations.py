@@ -13,10 +13,10 @@ from launching import database, server, settings
 from quick_jobs import add, fill_disk, marks, resume
 
 from hemiec.errors import InputError
-from hemiec.launch.crew import time_to_stop
-from hemiec.launch.fireworks_queue import FireWorksQueue
-from hemiec.launch.needs import ENDING_SECONDS, Needs
-from hemiec.launch.scheduler import Pbs, Scheduler, Slurm
+from hemiec.launch.cluster.needs import ENDING_SECONDS, Needs
+from hemiec.launch.cluster.scheduler import Pbs, Scheduler, Slurm
+from hemiec.launch.fireworks.crew import time_to_stop
+from hemiec.launch.fireworks.queue import FireWorksQueue
 from hemiec.store.database import Database
 
 __all__ = ["database", "server", "settings"]  # fixtures

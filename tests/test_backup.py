@@ -26,7 +26,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from hemiec.errors import InputError, StoreError
-from hemiec.launch.launchpad import open_launchpad
+from hemiec.launch.fireworks.launchpad import open_launchpad
 from hemiec.settings import Settings
 from hemiec.store.backup import check_backup, write_backup
 from hemiec.store.database import Database, Document, open_database

@@ -16,11 +16,11 @@ import yaml
 from pydantic import SecretStr
 
 from hemiec.errors import HemiecError, InputError, StoreError
-from hemiec.launch.config import Configuration, given_settings, render, write_private
-from hemiec.launch.mongo_uri import check_uri, has_secret, is_exposed, lacks_password, masked, only_here
-from hemiec.launch.qadapters import Qadapter
-from hemiec.launch.scheduler import seconds_of
-from hemiec.launch.sites import make_site, never_started, site_content, site_names
+from hemiec.launch.cluster.config import Configuration, given_settings, render, write_private
+from hemiec.launch.cluster.mongo_uri import check_uri, has_secret, is_exposed, lacks_password, masked, only_here
+from hemiec.launch.cluster.qadapters import Qadapter
+from hemiec.launch.cluster.scheduler import seconds_of
+from hemiec.launch.cluster.sites import make_site, never_started, site_content, site_names
 from hemiec.settings import Settings
 from hemiec.store.mongod import EmbeddedMongod
 
@@ -425,7 +425,7 @@ def test_bad_uris_are_refused_without_being_quoted() -> None:
 
 
 def test_a_failed_connection_is_a_store_error() -> None:
-    from hemiec.launch.config import check_connection
+    from hemiec.launch.cluster.config import check_connection
 
     with pytest.raises(StoreError) as caught:
         check_connection(SecretStr("mongodb://me:pass@127.0.0.1:1/?serverSelectionTimeoutMS=50"), "x")

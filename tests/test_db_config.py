@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hemiec.launch.sites import make_site, site_content, site_names
+from hemiec.launch.cluster.sites import make_site, site_content, site_names
 from hemiec.store.database import Database
 
 TEMPLATES = Path(__file__).parent.parent / "db_config"
@@ -200,6 +200,6 @@ def test_every_preset_is_a_site() -> None:
 
 def test_the_package_carries_the_templates() -> None:
     """A wheel follows the link; a checkout without it would render nothing."""
-    from hemiec.launch.sites import templates
+    from hemiec.launch.cluster.sites import templates
 
     assert {path.name for path in TEMPLATES.iterdir()} == {entry.name for entry in templates().iterdir()}

@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from slurm import SlurmCluster, slurm
 
 from hemiec.errors import InputError, LaunchError, StoreError
-from hemiec.launch.config import Configuration, given_settings, render, write_private
-from hemiec.launch.doctor_config import check_files, check_private, check_scheduler
-from hemiec.launch.sites import make_site, site_content
+from hemiec.launch.cluster.config import Configuration, given_settings, render, write_private
+from hemiec.launch.cluster.sites import make_site, site_content
+from hemiec.launch.doctor.cluster import check_files, check_private, check_scheduler
 from hemiec.settings import Settings, load_settings
 
 __all__ = ["slurm"]

@@ -29,12 +29,12 @@ from pymongo.errors import (
 )
 from quick_jobs import add, events, fill_disk, mark, marks, resume
 
-import hemiec.launch.reconcile as reconciling
-from hemiec.launch.locks import mend_workflows
-from hemiec.launch.outages import is_outage
-from hemiec.launch.reconcile import MAX_LAUNCHES, reconcile
-from hemiec.launch.scheduler import Allocation, Scheduler
-from hemiec.launch.worker import DISK_FULL, Assignment, WorkerName, worker_name
+import hemiec.launch.fireworks.reconcile as reconciling
+from hemiec.launch.cluster.outages import is_outage
+from hemiec.launch.cluster.scheduler import Allocation, Scheduler
+from hemiec.launch.fireworks.locks import mend_workflows
+from hemiec.launch.fireworks.reconcile import MAX_LAUNCHES, reconcile
+from hemiec.launch.fireworks.worker import DISK_FULL, Assignment, WorkerName, worker_name
 from hemiec.settings import Settings
 from hemiec.store.database import Database
 from hemiec.store.mongod import EmbeddedMongod
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.store
 def workers(n: int, run_dir: Path, *options: str, ping_seconds: int = 30) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Some workers without anybody who watches them."""
     run_dir.mkdir(exist_ok=True)
-    program = f"import sys, hemiec.launch.worker as w; w.PING_SECONDS = {ping_seconds}; sys.exit(w.main())"
+    program = f"import sys, hemiec.launch.fireworks.worker as w; w.PING_SECONDS = {ping_seconds}; sys.exit(w.main())"
     command = [sys.executable, "-c", program, "--run-dir", str(run_dir), *options]
     started = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(n)]
     try:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from hemiec.launch import notify as notify_module
-from hemiec.launch.folders import Policy, tidy, tidy_after
+from hemiec.launch.fireworks.folders import Policy, tidy, tidy_after
 from hemiec.launch.notify import notify
 from hemiec.settings import Settings
 from hemiec.store.database import Database, open_database

@@ -18,13 +18,13 @@ from fireworks import LaunchPad
 from pydantic import ValidationError
 
 from hemiec.errors import CampaignError, InputError
-from hemiec.launch.crew import Crew
-from hemiec.launch.fireworks_queue import FireWorksQueue
+from hemiec.launch.fireworks.crew import Crew
+from hemiec.launch.fireworks.queue import FireWorksQueue
+from hemiec.launch.fireworks.worker import worker_name
 from hemiec.launch.ladder import advance
 from hemiec.launch.status import Status, read_status
 from hemiec.launch.submit import plan_submission, submit
 from hemiec.launch.tiers import TierState, admit
-from hemiec.launch.worker import worker_name
 from hemiec.ranking.leaderboard import score
 from hemiec.ranking.promotion import probabilities_in_top, promote
 from hemiec.schemas.documents import PROPERTIES, CandidateDoc, CandidateResult

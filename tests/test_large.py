@@ -18,7 +18,7 @@ from jobflow.managers.fireworks import flow_to_workflow
 from moto import mock_aws
 
 from hemiec.errors import StoreError
-from hemiec.launch.trust import TrustedLaunchPad
+from hemiec.launch.fireworks.trust import TrustedLaunchPad
 from hemiec.settings import Settings
 from hemiec.store.database import open_database
 from hemiec.store.mongod import EmbeddedMongod

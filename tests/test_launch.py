@@ -20,11 +20,11 @@ from fireworks import LaunchPad
 from pymatgen.core import Structure
 
 from hemiec.errors import InputError, LaunchError
-from hemiec.launch.crew import Crew
-from hemiec.launch.fireworks_queue import FireWorksQueue
+from hemiec.launch.fireworks.crew import Crew
+from hemiec.launch.fireworks.queue import FireWorksQueue
+from hemiec.launch.fireworks.worker import is_alive, worker_name
 from hemiec.launch.status import read_status
 from hemiec.launch.submit import plan_submission, submit
-from hemiec.launch.worker import is_alive, worker_name
 from hemiec.schemas.documents import CandidateDoc
 from hemiec.settings import Settings
 from hemiec.store.builder import build
@@ -296,6 +296,6 @@ def _workers(settings: Settings) -> list[int]:
     found = []
     for process in psutil.process_iter(["pid", "cmdline"]):
         line = " ".join(process.info["cmdline"] or [])
-        if "hemiec.launch.worker" in line and str(settings.run_dir) in line:
+        if "hemiec.launch.fireworks.worker" in line and str(settings.run_dir) in line:
             found.append(process.info["pid"])
     return found

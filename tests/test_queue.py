@@ -18,9 +18,9 @@ from jobflow.managers.fireworks import flow_to_workflow
 
 from hemiec.cli.main import cli
 from hemiec.launch.budget import check_budgets
-from hemiec.launch.enqueue import documents, graph_of
 from hemiec.launch.failures import by_cause
-from hemiec.launch.fireworks_queue import FireWorksQueue
+from hemiec.launch.fireworks.enqueue import documents, graph_of
+from hemiec.launch.fireworks.queue import FireWorksQueue
 from hemiec.launch.predict import predict
 from hemiec.launch.queue import JobStatus
 from hemiec.launch.status import read_status

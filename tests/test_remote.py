@@ -24,9 +24,9 @@ from jobflow_remote.utils.examples import add, add_many, add_raise, make_list, s
 from hemiec.engines.settings import Resources
 from hemiec.errors import LaunchError
 from hemiec.launch.queue import JobStatus, Tally
-from hemiec.launch.remote_config import ProjectValues, check_remote, render_project
-from hemiec.launch.remote_enqueue import placement
-from hemiec.launch.remote_queue import RemoteQueue
+from hemiec.launch.remote.config import ProjectValues, check_remote, render_project
+from hemiec.launch.remote.enqueue import placement
+from hemiec.launch.remote.queue import RemoteQueue
 from hemiec.settings import Settings
 from hemiec.store.database import Database, open_database
 from hemiec.store.mongod import EmbeddedMongod

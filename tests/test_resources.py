@@ -169,7 +169,7 @@ def test_fireworks_workers_take_their_category(settings: Settings, candidate: Ma
     from fireworks import FWorker
     from jobflow.managers.fireworks import flow_to_workflow
 
-    from hemiec.launch.launchpad import open_launchpad
+    from hemiec.launch.fireworks.launchpad import open_launchpad
 
     database = open_database(settings)
     launchpad = open_launchpad(database)

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from hemiec.errors import InputError, LaunchError
-from hemiec.launch.qadapters import Qadapter, find_qadapter
-from hemiec.launch.scheduler import (
+from hemiec.launch.cluster.qadapters import Qadapter, find_qadapter
+from hemiec.launch.cluster.scheduler import (
     Pbs,
     Scheduler,
     Sge,
@@ -22,7 +22,7 @@ from hemiec.launch.scheduler import (
     find_scheduler,
     seconds_of,
 )
-from hemiec.launch.worker import WorkerName, worker_name
+from hemiec.launch.fireworks.worker import WorkerName, worker_name
 
 #: `qstat -f -F json`, from the OpenPBS reference guide: exec_host per chunk, stime in ctime's form, states Q R E F.
 PBS = {

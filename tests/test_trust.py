@@ -30,7 +30,7 @@ from pymongo import MongoClient
 from hemiec.engines.gpaw.makers import GpawGapMaker
 from hemiec.engines.vasp.makers import VaspGapMaker, VaspRelaxMaker
 from hemiec.errors import InputError, StoreError, TrustError
-from hemiec.launch.trust import TrustedLaunchPad
+from hemiec.launch.fireworks.trust import TrustedLaunchPad
 from hemiec.settings import Settings, load_settings
 from hemiec.store.database import Database, open_database
 from hemiec.store.mongod import EmbeddedMongod, find_mongod

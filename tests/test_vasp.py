@@ -29,7 +29,7 @@ from hemiec.engines.vasp.protocol import VaspProtocol
 from hemiec.engines.vasp.run import VaspRunMaker
 from hemiec.engines.vasp.saddles import VaspSaddleMaker
 from hemiec.errors import CampaignError, EngineError
-from hemiec.launch import doctor_vasp
+from hemiec.launch.doctor import vasp as doctor_vasp
 from hemiec.schemas.calculations import CalculationDoc, DftSaddleDoc
 from hemiec.settings import Settings
 
@@ -650,7 +650,7 @@ def test_whole_runs_through_fireworks_with_a_program_that_stands_in_for_vasp(
     from jobflow import SETTINGS
     from jobflow.managers.fireworks import flow_to_workflow
 
-    from hemiec.launch.launchpad import open_launchpad
+    from hemiec.launch.fireworks.launchpad import open_launchpad
     from hemiec.store.database import open_database
 
     database = open_database(settings)

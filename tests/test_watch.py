@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 import yaml
 from fireworks import FWAction, FWorker, LaunchPad
 
-from hemiec.launch.fireworks_queue import FireWorksQueue
+from hemiec.launch.fireworks.queue import FireWorksQueue
+from hemiec.launch.fireworks.worker import worker_name
 from hemiec.launch.ladder import Advance
 from hemiec.launch.status import read_status
 from hemiec.launch.submit import submit
-from hemiec.launch.watch import Watch
+from hemiec.launch.watch import Watch, look_after
 from hemiec.settings import Settings
 from hemiec.workflows.campaign import load_campaign
 
@@ -83,3 +85,16 @@ def test_lost_jobs_steps_and_the_end_are_told(
     assert lost["event"] == "lost" and lost["uuids"] == ["a", "b"]
     assert promoted["event"] == "promoted" and promoted["message"] == "2 candidates enter tier relax"
     assert settled["event"] == "settled" and settled["counts"]["ready"] > 0
+
+
+def test_looking_after_brings_lost_jobs_back_and_ends_when_all_has_settled(
+    watch: Watch, queue: FireWorksQueue, launchpad: LaunchPad, told: Callable[[], list[dict[str, Any]]]
+) -> None:
+    dead = worker_name().replace(f":{os.getpid()}:", ":999999:")
+    firework, _ = launchpad.checkout_fw(FWorker(name=dead), "/a/folder")
+    lines: list[str] = []
+    look_after(watch, interval=0.1, report=lines.append, once=True)
+    assert lines[0] == "1 lost jobs are ready again" and told()[0]["event"] == "lost"
+    assert launchpad.get_fw_dict_by_id(firework.fw_id)["state"] == "READY"
+    look_after(watch, interval=0.1, report=lines.append)  # the budget is spent: nothing can run any more
+    assert told()[-1]["event"] == "settled"

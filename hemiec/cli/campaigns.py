@@ -1,4 +1,4 @@
-"""`hemiec run`, `submit` and `work`."""
+"""`hemiec run` and `submit`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(ctx: click.Context, campaign: Path, workers: int | None, html: Path | No
     """
     from hemiec.cli.progress import Progress
     from hemiec.cli.results import make_leaderboard, show_leaderboard
-    from hemiec.launch.crew import Crew
+    from hemiec.launch.fireworks.crew import Crew
     from hemiec.launch.status import read_status, stopped_reasons
     from hemiec.launch.submit import submit as submit_campaign
     from hemiec.ranking.report import to_html
@@ -64,7 +64,7 @@ def run(ctx: click.Context, campaign: Path, workers: int | None, html: Path | No
                 with Progress(name) as progress:
                     status = crew.run(progress)
             except KeyboardInterrupt:
-                _stopped(opened, f"hemiec run {campaign}")
+                stopped(opened, f"hemiec run {campaign}")
                 ctx.exit(130)
         build(opened.database, failures=opened.failures)
         leaderboard = make_leaderboard(opened.database, None, campaign=name)
@@ -73,7 +73,7 @@ def run(ctx: click.Context, campaign: Path, workers: int | None, html: Path | No
         write_atomically(report, to_html(leaderboard))
         click.echo(f"report: {report.absolute()}", err=True)
         lacking = _lacks_a_number(leaderboard, stopped_reasons(opened.database, name))
-        ctx.exit(_verdict(status, incomplete=status.counts["failed"] > 0 and lacking))
+        ctx.exit(verdict(status, incomplete=status.counts["failed"] > 0 and lacking))
 
 
 @click.command()
@@ -105,8 +105,7 @@ def submit(campaign: Path, dry_run: bool, as_json: bool) -> None:
                 print_json({"campaign": name, "dry_run": True, **plan.to_json(), "cost": asdict(cost)})
             else:
                 click.echo(
-                    f"{name}: {plan.added} jobs would be added, {plan.pending} pending, "
-                    f"{plan.finished} finished before"
+                    f"{name}: {plan.added} jobs would be added, {plan.pending} pending, {plan.finished} finished before"
                 )
                 _print_cost(cost)
             return
@@ -115,37 +114,6 @@ def submit(campaign: Path, dry_run: bool, as_json: bool) -> None:
         print_json({"campaign": name, "dry_run": False, **result.to_json()})
     else:
         click.echo(f"{name}: {result.added} jobs added, {result.pending} pending, {result.finished} finished before")
-
-
-@click.command()
-@click.argument("campaign", required=False)
-@_workers
-@click.pass_context
-def work(ctx: click.Context, campaign: str | None, workers: int | None) -> None:
-    """Run what is on the LaunchPad, of one campaign (by name) or of all.
-
-    \b
-    Example:
-      hemiec work quickstart -n 2
-    """
-    from hemiec.cli.progress import Progress
-    from hemiec.launch.crew import Crew
-    from hemiec.launch.status import read_status
-
-    with queue() as (settings, opened):
-        status = read_status(opened, campaign)
-        if not status.n_jobs and status.settled:
-            click.echo("nothing is in the queue; `hemiec submit CAMPAIGN` puts it there.")
-            return
-        crew = Crew(settings, opened, campaign=campaign, workers=workers or settings.workers)
-        try:
-            with Progress(campaign or "LaunchPad") as progress:
-                status = crew.run(progress)
-        except KeyboardInterrupt:
-            _stopped(opened, f"hemiec work {campaign or ''}".strip())
-            ctx.exit(130)
-        click.echo(f"{status.counts['done']} of {status.n_jobs} jobs done; `hemiec build` gathers the results.")
-        ctx.exit(_verdict(status, incomplete=status.counts["failed"] > 0))
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -159,7 +127,8 @@ def write_atomically(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _stopped(opened: Queue, command: str) -> None:
+def stopped(opened: Queue, command: str) -> None:
+    """Bring back what the workers of this command ran, and say how to go on."""
     opened.reconcile()
     click.echo(f"Stopped; everything that finished is kept. Go on with: {command}", err=True)
 
@@ -191,7 +160,7 @@ def _lacks_a_number(leaderboard: LeaderboardDoc, expected: set[str]) -> bool:
     return any(q.value is None and q.reason not in {NOT_ASKED, *expected} for q in quantities)
 
 
-def _verdict(status: Status, *, incomplete: bool) -> int:
+def verdict(status: Status, *, incomplete: bool) -> int:
     """Say which jobs failed, and return the exit code: 1 if a number that was asked for is missing."""
     failed = [job for job in status.jobs if job.state == "failed"]
     if failed:

@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 
 from hemiec.cli.session import json_option, print_json, quiet
 from hemiec.errors import InputError
-from hemiec.launch.config import (
+from hemiec.launch.cluster.config import (
     PROFILE,
     Configuration,
     check_connection,
@@ -23,8 +23,8 @@ from hemiec.launch.config import (
     render,
     write_private,
 )
-from hemiec.launch.mongo_uri import check_uri, has_secret, is_exposed, lacks_password, masked, only_here
-from hemiec.launch.sites import ASK, Site, make_site, never_started, site_content, site_names, site_text
+from hemiec.launch.cluster.mongo_uri import check_uri, has_secret, is_exposed, lacks_password, masked, only_here
+from hemiec.launch.cluster.sites import ASK, Site, make_site, never_started, site_content, site_names, site_text
 from hemiec.schemas.validation import read_yaml
 from hemiec.settings import Settings, config_file, load_settings
 from hemiec.store.mongod import EmbeddedMongod

@@ -165,7 +165,7 @@ def restore(file: Path, merge: bool, as_json: bool) -> None:
 
 def _make_ready(database: Database) -> list[int]:
     """Make jobs ready that were running when the backup was made, as they run nowhere now; return which."""
-    from hemiec.launch.launchpad import open_launchpad
+    from hemiec.launch.fireworks.launchpad import open_launchpad
 
     running: list[int] = database["fireworks"].distinct("fw_id", {"state": {"$in": ["RUNNING", "RESERVED"]}})
     if running:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from hemiec.cli.session import json_option, print_json, quiet
-from hemiec.launch.doctor import run_checks
+from hemiec.launch.doctor.checks import run_checks
 from hemiec.settings import load_settings
 
 

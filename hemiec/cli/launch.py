@@ -12,14 +12,16 @@ import click
 from hemiec.cli.session import queue, quiet
 
 if TYPE_CHECKING:
-    from hemiec.launch.needs import Need, Needs
+    from hemiec.launch.cluster.needs import Need, Needs
+    from hemiec.launch.queue import Queue
+    from hemiec.settings import Settings
 
 _name = click.argument("campaign", required=False)
 
 
 def _walltime(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     """Return a walltime in s."""
-    from hemiec.launch.scheduler import seconds_of
+    from hemiec.launch.cluster.scheduler import seconds_of
 
     try:
         return None if value is None else seconds_of(value)
@@ -60,7 +62,7 @@ def work(
     Example:
       hemiec work quickstart -n 2
     """
-    from hemiec.launch.scheduler import current_allocation
+    from hemiec.launch.cluster.scheduler import current_allocation
 
     if current_allocation() is not None or walltime is not None or idle is not None:
         _drain(ctx, campaign, workers, categories, walltime, idle)
@@ -70,10 +72,9 @@ def work(
 
 def _settle(ctx: click.Context, campaign: str | None, workers: int | None, categories: tuple[str, ...]) -> None:
     """Work until all jobs have settled."""
-    from hemiec.cli.campaigns import _stopped as stopped
-    from hemiec.cli.campaigns import _verdict as verdict
+    from hemiec.cli.campaigns import stopped, verdict
     from hemiec.cli.progress import Progress
-    from hemiec.launch.crew import Crew
+    from hemiec.launch.fireworks.crew import Crew
     from hemiec.launch.status import read_status
 
     with queue() as (settings, opened):
@@ -102,9 +103,9 @@ def _drain(
     idle: int | None,
 ) -> None:
     """Work while there is something to do and time is left."""
-    from hemiec.launch.crew import IDLE_SECONDS, Crew, open_patiently, time_to_stop
+    from hemiec.launch.cluster.scheduler import allocated_cores
+    from hemiec.launch.fireworks.crew import IDLE_SECONDS, Crew, open_patiently, time_to_stop
     from hemiec.launch.open import open_queue
-    from hemiec.launch.scheduler import allocated_cores
     from hemiec.settings import load_settings
 
     quiet()
@@ -160,38 +161,38 @@ def launch(
     """Drain the queue under the scheduler of a cluster, of one campaign (by name) or of all.
 
     It asks for as many allocations as the ready jobs need, brings lost jobs back, takes ladders further, and ends when
-    all jobs have settled. Stopped or killed, the same command goes on; allocations do not need it while they run.
+    all jobs have settled. Stopped or killed, the same command goes on; allocations do not need it while they run. On
+    jobflow-remote, whose runner asks for allocations itself, it does the rest.
 
     \b
     Example:
       hemiec submit flows/quickstart.yaml && hemiec launch quickstart
     """
     from hemiec.errors import LaunchError
-    from hemiec.launch.allocations import Launcher, config_folder
-    from hemiec.launch.fireworks_queue import FireWorksQueue
-    from hemiec.launch.needs import Needs
-    from hemiec.launch.scheduler import find_scheduler, is_here
+    from hemiec.launch.cluster.allocations import Launcher, config_folder
+    from hemiec.launch.cluster.needs import Needs
+    from hemiec.launch.cluster.scheduler import find_scheduler, is_here
+    from hemiec.launch.fireworks.queue import FireWorksQueue
     from hemiec.store.campaigns import read_header
 
     quiet()
-    scheduler = find_scheduler()
-    if scheduler is None:
-        raise LaunchError(
-            "no scheduler: neither squeue nor qstat is on PATH.",
-            mend="run this on the cluster's login node; on one machine `hemiec work` drains the queue",
-        )
     with queue() as (settings, opened):
+        if campaign is not None:
+            read_header(opened.database, campaign, {"name": 1})
         if not isinstance(opened, FireWorksQueue):
+            _look_after(ctx, settings, opened, campaign, interval=interval, once=once, forever=forever)
+            return
+        scheduler = find_scheduler()
+        if scheduler is None:
             raise LaunchError(
-                "this queue is jobflow-remote's, which has a launcher of its own.", mend="use `jf runner start`"
+                "no scheduler: neither squeue nor qstat is on PATH.",
+                mend="run this on the cluster's login node; on one machine `hemiec work` drains the queue",
             )
         if settings.mongo_uri is None and not all(is_here(node) for node in scheduler.nodes()):
             _say(
                 "warning: the embedded MongoDB answers on this machine alone, jobs on other nodes cannot reach it. "
                 "Mend: set HEMIEC_MONGO_URI to a server that all nodes reach"
             )
-        if campaign is not None:
-            read_header(opened.database, campaign, {"name": 1})
         needs = Needs(
             opened,
             scheduler,
@@ -217,6 +218,27 @@ def launch(
                     err=True,
                 )
                 ctx.exit(130)
+
+
+def _look_after(
+    ctx: click.Context,
+    settings: Settings,
+    opened: Queue,
+    campaign: str | None,
+    *,
+    interval: float,
+    once: bool,
+    forever: bool,
+) -> None:
+    """Mind the jobs that jobflow-remote's runner runs."""
+    from hemiec.launch.watch import Watch, look_after
+
+    _say("jobs are run by jobflow-remote (`jf runner start`); this brings back lost ones and takes ladders further")
+    try:
+        look_after(Watch(settings, opened, campaign), interval=interval, report=_say, once=once, forever=forever)
+    except KeyboardInterrupt:
+        click.echo("Stopped; the runner goes on: `jf runner stop` ends it.", err=True)
+        ctx.exit(130)
 
 
 def _show_plan(found: dict[str, Need], needs: Needs, folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from jobflow import Flow
 
-from hemiec.launch.enqueue import submission_lock
+from hemiec.launch.fireworks.enqueue import submission_lock
 from hemiec.launch.queue import Queue
 from hemiec.launch.status import read_status
 from hemiec.launch.tiers import TierState, admit, fingerprint, read_ladder

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from hemiec.errors import LaunchError
-from hemiec.launch.worker import is_alive, worker_name
+from hemiec.launch.fireworks.worker import is_alive, worker_name
 from hemiec.store.database import Database
 
 

@@ -20,11 +20,11 @@ def open_queue(settings: Settings, database: Database) -> Iterator[Queue]:
         If the backend is not installed or not configured.
     """
     if settings.backend == "jobflow-remote":
-        from hemiec.launch.remote_queue import RemoteQueue
+        from hemiec.launch.remote.queue import RemoteQueue
 
         queue: Queue = RemoteQueue(settings, database)
     else:
-        from hemiec.launch.fireworks_queue import FireWorksQueue
+        from hemiec.launch.fireworks.queue import FireWorksQueue
 
         queue = FireWorksQueue(database)
     try:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from jobflow import Flow
 
 from hemiec.launch.budget import check_budgets
-from hemiec.launch.enqueue import submission_lock
+from hemiec.launch.fireworks.enqueue import submission_lock
 from hemiec.launch.ladder import climb, with_first_tier
 from hemiec.launch.queue import Queue
 from hemiec.schemas.documents import CandidateSpec

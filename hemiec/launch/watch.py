@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+
+from pymongo.errors import PyMongoError
 
 from hemiec.launch.budget import check_budgets
 from hemiec.launch.failures import by_cause
-from hemiec.launch.ladder import Advance
+from hemiec.launch.ladder import Advance, advance_settled
 from hemiec.launch.notify import notify
 from hemiec.launch.queue import Queue
-from hemiec.launch.status import LIST_ACTIVE, Status
+from hemiec.launch.status import LIST_ACTIVE, Status, read_status
 from hemiec.settings import Settings
 
 
@@ -69,3 +72,44 @@ class Watch:
         message = ", ".join(f"{n} {state}" for state, n in status.counts.items())
         counts = dict(status.counts)
         notify(self.settings, "settled", campaign=self.campaign, message=message, counts=counts)
+
+
+def look_after(
+    watch: Watch, *, interval: float, report: Callable[[str], None], once: bool = False, forever: bool = False
+) -> None:
+    """Bring back lost jobs, take ladders further and keep budgets while something else runs the jobs.
+
+    Parameters
+    ----------
+    watch
+        Of the queue and the campaign.
+    interval
+        Seconds between looks.
+    report
+        Called with a line about each event.
+    once
+        Look once only.
+    forever
+        Go on when all jobs have settled.
+    """
+    queue, campaign = watch.queue, watch.campaign
+    settled_before = False
+    while True:
+        try:
+            lost = queue.reconcile()
+            watch.lost(lost)
+            steps = advance_settled(queue, campaign)
+            watch.climbed(steps)
+            lines = [f"{len(lost)} lost jobs are ready again"] if lost else []
+            lines += [f"{step.campaign}: {action}" for step in steps for action in step.actions]
+            for line in (*lines, *watch.look()):
+                report(line)
+            status = read_status(queue, campaign, listed=(), tiers=False)
+            if once or (status.settled and settled_before and not forever):
+                if status.settled:
+                    watch.settled(status)
+                return
+            settled_before = status.settled
+        except PyMongoError as error:
+            report(f"MongoDB does not answer ({type(error).__name__}); waiting for it")
+        time.sleep(interval)

@@ -12,14 +12,14 @@ from pathlib import Path
 from pymongo.errors import PyMongoError
 
 from hemiec.errors import InputError, LaunchError
-from hemiec.launch.fireworks_queue import FireWorksQueue
+from hemiec.launch.cluster.needs import Need, Needs
+from hemiec.launch.cluster.outages import is_outage
+from hemiec.launch.cluster.qadapters import find_qadapter
+from hemiec.launch.cluster.scheduler import Allocation, Scheduler
+from hemiec.launch.fireworks.queue import FireWorksQueue
+from hemiec.launch.fireworks.reconcile import reconcile
 from hemiec.launch.ladder import advance_settled
 from hemiec.launch.lease import Lease
-from hemiec.launch.needs import Need, Needs
-from hemiec.launch.outages import is_outage
-from hemiec.launch.qadapters import find_qadapter
-from hemiec.launch.reconcile import reconcile
-from hemiec.launch.scheduler import Allocation, Scheduler
 from hemiec.launch.status import read_status
 from hemiec.launch.watch import Watch
 from hemiec.settings import Settings

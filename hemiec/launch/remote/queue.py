@@ -14,11 +14,11 @@ from maggma.stores import MongoStore
 from pymongo.errors import DuplicateKeyError
 
 from hemiec.errors import LaunchError
-from hemiec.launch import remote_enqueue, remote_reconcile
 from hemiec.launch.budget import spent_campaigns
 from hemiec.launch.queue import JobStatus, Queue, State, Tally, Trace
-from hemiec.launch.remote_config import JOBS, load_project, require_same_store
-from hemiec.launch.remote_jobs import (
+from hemiec.launch.remote import enqueue, reconcile
+from hemiec.launch.remote.config import JOBS, load_project, require_same_store
+from hemiec.launch.remote.jobs import (
     ABOUT,
     STATES,
     TALLY_INDEX,
@@ -94,23 +94,23 @@ class RemoteQueue(Queue):
 
     def add_missing(self, flows: Sequence[Flow], campaign: str) -> int:
         """Add jobs; see :meth:`Queue.add_missing`."""
-        return remote_enqueue.add_missing(self.database, self.controller, flows, campaign)
+        return enqueue.add_missing(self.database, self.controller, flows, campaign)
 
     def claim(self, campaign: str, uuids: Collection[str]) -> None:
         """Make jobs a campaign's; see :meth:`Queue.claim`."""
-        remote_enqueue.claim(self.controller, campaign, uuids)
+        enqueue.claim(self.controller, campaign, uuids)
 
     def release(self, campaign: str, uuids: Collection[str]) -> None:
         """Take jobs from a campaign; see :meth:`Queue.release`."""
-        remote_enqueue.release(self.controller, campaign, uuids)
+        enqueue.release(self.controller, campaign, uuids)
 
     def mend_submission(self) -> None:
         """Undo a half-written submission; see :meth:`Queue.mend_submission`."""
-        remote_enqueue.mend_submission(self.controller)
+        enqueue.mend_submission(self.controller)
 
     def states(self, uuids: Collection[str]) -> dict[str, State]:
         """Return uuid to state; see :meth:`Queue.states`."""
-        known = remote_enqueue.known_jobs(self.database, self.controller, uuids)
+        known = enqueue.known_jobs(self.database, self.controller, uuids)
         return {uuid: STATES[entry["state"]] for uuid, entry in known.items()}
 
     def tally(self, campaign: str | None = None, *, costs: bool = False, spent: Collection[str] = ()) -> list[Tally]:
@@ -174,7 +174,7 @@ class RemoteQueue(Queue):
         flows = {job["job"]["hosts"][-1] for job in jobs.find(free, {"job.hosts": 1})}
         jobs.update_many(free, {"$set": {"state": "WAITING"}, "$unset": {"hemiec.held": ""}})
         for flow in flows:
-            remote_enqueue.refresh(self.controller, flow)
+            enqueue.refresh(self.controller, flow)
 
     def rerun(self, jobs: Sequence[JobStatus]) -> int:
         """Make failed jobs ready again in their folders; see :meth:`Queue.rerun`."""
@@ -192,7 +192,7 @@ class RemoteQueue(Queue):
         chosen = self._latest(jobs, "waiting", "ready", "running", "paused")
         done = [job for job in chosen if self.patiently(self._stop, job, "USER_STOPPED")]
         for flow in {job["job"]["hosts"][-1] for job in done}:  # children that tolerate it need not wait longer
-            remote_enqueue.refresh(self.controller, flow)
+            enqueue.refresh(self.controller, flow)
         return len(done)
 
     def pause(self, jobs: Sequence[JobStatus]) -> int:
@@ -206,7 +206,7 @@ class RemoteQueue(Queue):
 
     def reconcile(self) -> list[str]:
         """Bring lost jobs back; see :meth:`Queue.reconcile`."""
-        return remote_reconcile.reconcile(self)
+        return reconcile.reconcile(self)
 
     def make_ready(self, job: Document) -> bool:
         """Let a failed or lost job run again where its files are; return whether it will.

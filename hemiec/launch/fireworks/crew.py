@@ -18,15 +18,15 @@ from pymongo.errors import ConnectionFailure, PyMongoError
 
 from hemiec.errors import LaunchError, StoreError
 from hemiec.launch.budget import spent_campaigns
-from hemiec.launch.fireworks_queue import FireWorksQueue
+from hemiec.launch.cluster.outages import is_outage
+from hemiec.launch.cluster.scheduler import allocated_cores, allocation_end, current_allocation
+from hemiec.launch.fireworks.queue import FireWorksQueue
+from hemiec.launch.fireworks.reconcile import reconcile_here
+from hemiec.launch.fireworks.worker import DISK_FULL, MIN_FREE_BYTES, THREAD_VARIABLES, Assignment, WorkerName
 from hemiec.launch.ladder import advance_settled
-from hemiec.launch.outages import is_outage
 from hemiec.launch.queue import Queue
-from hemiec.launch.reconcile import reconcile_here
-from hemiec.launch.scheduler import allocated_cores, allocation_end, current_allocation
 from hemiec.launch.status import Status, read_status
 from hemiec.launch.watch import Watch
-from hemiec.launch.worker import DISK_FULL, MIN_FREE_BYTES, THREAD_VARIABLES, Assignment, WorkerName
 from hemiec.settings import CONFIG_VARIABLE, Settings, config_file
 from hemiec.store.database import Database, open_database
 from hemiec.store.mongod import EmbeddedMongod
@@ -300,7 +300,7 @@ class Crew:
     def _start(self) -> subprocess.Popen[bytes]:
         run_dir = self.settings.run_dir
         run_dir.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "hemiec.launch.worker", "--run-dir", str(run_dir), "--parent"]
+        command = [sys.executable, "-m", "hemiec.launch.fireworks.worker", "--run-dir", str(run_dir), "--parent"]
         environment = dict(os.environ)
         if self.in_allocation:  # the batch script may ask for another number of threads
             threads = str(max(1, allocated_cores() // self.n_workers))

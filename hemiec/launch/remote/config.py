@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from hemiec.errors import LaunchError
-from hemiec.launch.sites import templates
+from hemiec.launch.cluster.sites import templates
 from hemiec.settings import Settings
 from hemiec.store.database import Database, open_database
 

@@ -21,11 +21,11 @@ from fireworks.core.launchpad import WFLock
 from jobflow import JobStore
 from pymongo.errors import PyMongoError
 
-from hemiec.launch.locks import mend_workflows
-from hemiec.launch.outages import is_outage
-from hemiec.launch.reconcile import give_back, is_disk_full, is_interruption
-from hemiec.launch.trust import TrustedLaunchPad
-from hemiec.launch.worker import CANCEL_SIGNAL
+from hemiec.launch.cluster.outages import is_outage
+from hemiec.launch.fireworks.locks import mend_workflows
+from hemiec.launch.fireworks.reconcile import give_back, is_disk_full, is_interruption
+from hemiec.launch.fireworks.trust import TrustedLaunchPad
+from hemiec.launch.fireworks.worker import CANCEL_SIGNAL
 from hemiec.store.objects import OutputStore
 from hemiec.store.trust import Trust
 

@@ -12,9 +12,9 @@ import bson
 from jobflow import Flow, Job, OnMissing
 
 from hemiec.errors import LaunchError
-from hemiec.launch.large import MAX_ARGUMENTS_BYTES, move_large_arguments
-from hemiec.launch.remote_config import scheduler_words
-from hemiec.launch.remote_jobs import ABOUT, STATES, blocked_jobs, in_chunks, latest
+from hemiec.launch.fireworks.large import MAX_ARGUMENTS_BYTES, move_large_arguments
+from hemiec.launch.remote.config import scheduler_words
+from hemiec.launch.remote.jobs import ABOUT, STATES, blocked_jobs, in_chunks, latest
 from hemiec.store.database import Database, Document
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Run one job of jobflow-remote in its folder: ``python -m hemiec.launch.remote_run FOLDER``.
+"""Run one job of jobflow-remote in its folder: ``python -m hemiec.launch.remote.run FOLDER``.
 
 The same as ``jf execution run`` in half the time, with two differences: what the job names is checked before it is
 imported, and parts of an output that are too large for a document of MongoDB go where large objects lie.
@@ -46,7 +46,7 @@ def run(folder: Path) -> None:
         path = folder / IN_FILENAME
         content = json.loads(path.read_text())
         Trust(load_settings().trusted_packages).check(content["job"])
-        store = {"@module": "hemiec.launch.remote_run", "@class": RemoteOutputStore.__name__}
+        store = {"@module": "hemiec.launch.remote.run", "@class": RemoteOutputStore.__name__}
         path.write_text(json.dumps(content | {"store": content["store"] | store}))
     except (HemiecError, OSError, ValueError):
         ended = datetime.now(UTC)

@@ -16,9 +16,9 @@ import psutil
 from hemiec.engines.mlip.potential import calculator
 from hemiec.engines.protocol import load_dft, load_mlip
 from hemiec.errors import HemiecError, StoreError
-from hemiec.launch.config import probe
-from hemiec.launch.doctor_config import check_files, check_private, check_scheduler
-from hemiec.launch.doctor_vasp import check_command, check_potcars
+from hemiec.launch.cluster.config import probe
+from hemiec.launch.doctor.cluster import check_files, check_private, check_scheduler
+from hemiec.launch.doctor.vasp import check_command, check_potcars
 from hemiec.settings import Settings
 
 MIN_FREE_GIB = 2.0
@@ -103,10 +103,10 @@ def _store(settings: Settings) -> str:
 
 def _launcher(settings: Settings) -> str:
     if settings.backend == "jobflow-remote":
-        from hemiec.launch.remote_config import check_remote
+        from hemiec.launch.remote.config import check_remote
 
         return check_remote(settings)
-    from hemiec.launch.launchpad import open_launchpad
+    from hemiec.launch.fireworks.launchpad import open_launchpad
     from hemiec.store.database import open_database
 
     database = open_database(settings)

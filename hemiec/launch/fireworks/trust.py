@@ -11,7 +11,7 @@ from fireworks.core.firework import Launch
 from fireworks.core.launchpad import get_action_from_gridfs
 from jobflow import JobStore
 
-from hemiec.launch.large import move_large_arguments
+from hemiec.launch.fireworks.large import move_large_arguments
 from hemiec.store.trust import Trust
 
 

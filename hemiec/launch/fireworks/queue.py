@@ -9,8 +9,8 @@ from typing import Any
 from fireworks import LaunchPad
 from jobflow import Flow
 
-from hemiec.launch.enqueue import CHUNK, add_missing, job_states, remove_half_written, tag, untag
-from hemiec.launch.launches import (
+from hemiec.launch.fireworks.enqueue import CHUNK, add_missing, job_states, remove_half_written, tag, untag
+from hemiec.launch.fireworks.launches import (
     blocked_fireworks,
     last_line,
     last_line_of,
@@ -19,9 +19,9 @@ from hemiec.launch.launches import (
     seconds_by_uuid,
     stack_trace,
 )
-from hemiec.launch.launchpad import open_launchpad
+from hemiec.launch.fireworks.launchpad import open_launchpad
+from hemiec.launch.fireworks.reconcile import reconcile
 from hemiec.launch.queue import JobStatus, Queue, State, Tally, Trace
-from hemiec.launch.reconcile import reconcile
 from hemiec.store.database import Database, Document
 
 #: FireWorks' states in words for people.

@@ -22,8 +22,8 @@ from pydantic import SecretStr
 from pymongo.errors import ConfigurationError, InvalidURI
 
 from hemiec.errors import InputError, StoreError
-from hemiec.launch.scheduler import seconds_of
-from hemiec.launch.sites import ASK, Allocation, Site, templates
+from hemiec.launch.cluster.scheduler import seconds_of
+from hemiec.launch.cluster.sites import ASK, Allocation, Site, templates
 from hemiec.settings import Settings
 from hemiec.store.database import Database, store_errors
 
@@ -142,7 +142,7 @@ def _filled(template: str, values: Values) -> str:
 
 def _remote_project(configuration: Configuration) -> str:
     """Return jobflow-remote's project, with the site's partition, memory and time for each category."""
-    from hemiec.launch.remote_config import ProjectValues, render_project
+    from hemiec.launch.remote.config import ProjectValues, render_project
 
     site = configuration.site
     values = ProjectValues(

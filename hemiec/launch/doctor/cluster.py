@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from hemiec.errors import InputError, LaunchError, did_you_mean
-from hemiec.launch.config import REMOTE_FOLDER
-from hemiec.launch.mongo_uri import masked
-from hemiec.launch.scheduler import SCHEDULERS, Slurm
+from hemiec.launch.cluster.config import REMOTE_FOLDER
+from hemiec.launch.cluster.mongo_uri import masked
+from hemiec.launch.cluster.scheduler import SCHEDULERS, Slurm
 from hemiec.schemas.validation import read_yaml
 from hemiec.settings import Settings, config_file
 from hemiec.store.mongod import EmbeddedMongod

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from hemiec.engines.protocol import load_protocol, protocol_names
 from hemiec.engines.settings import Category
 from hemiec.errors import InputError, did_you_mean
-from hemiec.launch.scheduler import seconds_of
+from hemiec.launch.cluster.scheduler import seconds_of
 from hemiec.schemas.quantity import Document
 from hemiec.schemas.validation import read_yaml, validate
 

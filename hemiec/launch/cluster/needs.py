@@ -9,10 +9,10 @@ from pathlib import Path
 
 from hemiec.errors import InputError
 from hemiec.launch.budget import spent_campaigns
-from hemiec.launch.fireworks_queue import FireWorksQueue
-from hemiec.launch.qadapters import Qadapter, find_qadapter
+from hemiec.launch.cluster.qadapters import Qadapter, find_qadapter
+from hemiec.launch.cluster.scheduler import Scheduler
+from hemiec.launch.fireworks.queue import FireWorksQueue
 from hemiec.launch.queue import Tally
-from hemiec.launch.scheduler import Scheduler
 
 #: Jobs without a category are taken by any worker; their allocations are asked for as this one's.
 DEFAULT_CATEGORY = "mlip"

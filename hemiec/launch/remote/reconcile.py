@@ -6,14 +6,14 @@ import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from hemiec.launch.remote_enqueue import refresh
-from hemiec.launch.remote_jobs import was_killed
+from hemiec.launch.remote.enqueue import refresh
+from hemiec.launch.remote.jobs import was_killed
 from hemiec.store.database import Document
 
 if TYPE_CHECKING:
     from jobflow_remote import JobController
 
-    from hemiec.launch.remote_queue import RemoteQueue
+    from hemiec.launch.remote.queue import RemoteQueue
 
 #: A lock younger than this is left alone, whatever the runner says; people's own commands take a few seconds.
 LOCK_GRACE = timedelta(seconds=30)
@@ -126,7 +126,7 @@ def _submitted(controller: JobController, job: Document) -> Document:
     folder = job["run_dir"]
     find = {
         "slurm": f"squeue -h -u \"$(id -un)\" -o '%A %Z' | grep -F ' {folder}' | cut -d' ' -f1",
-        "shell": f"pgrep -f -- 'remote_run {folder}$'",
+        "shell": f"pgrep -f -- 'remote.run {folder}$'",
     }.get(str(worker.scheduler_type))
     if find is None or worker.is_batch:
         return {}

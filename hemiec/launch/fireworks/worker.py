@@ -1,6 +1,6 @@
 """A worker: one process that runs one Firework after another until it is stopped.
 
-Started as ``python -m hemiec.launch.worker``; models are loaded once and serve all its jobs.
+Started as ``python -m hemiec.launch.fireworks.worker``; models are loaded once and serve all its jobs.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from hemiec.launch.scheduler import current_allocation
+from hemiec.launch.cluster.scheduler import current_allocation
 
 if TYPE_CHECKING:
     from fireworks import FWorker
 
-    from hemiec.launch.patience import Duty, PatientLaunchPad
+    from hemiec.launch.fireworks.patience import Duty, PatientLaunchPad
 
 POLL_SECONDS = 1.0
 #: A worker without a job looks again after this; every look in vain doubles it, up to POLL_SECONDS.
@@ -108,7 +108,7 @@ class Assignment:
         spent
             Campaigns whose budget is spent.
         """
-        from hemiec.launch.fireworks_queue import wanted_by
+        from hemiec.launch.fireworks.queue import wanted_by
 
         query = wanted_by(self.campaign, spent)
         if self.until is not None:
@@ -167,9 +167,9 @@ def work(*, run_dir: Path, assignment: Assignment, parent_pid: int | None) -> in
     from jobflow import SETTINGS
 
     from hemiec.launch.budget import spent_campaigns
-    from hemiec.launch.folders import tidy_after
-    from hemiec.launch.launchpad import open_launchpad
-    from hemiec.launch.patience import Duty, PatientJobStore, PatientLaunchPad, patiently
+    from hemiec.launch.fireworks.folders import tidy_after
+    from hemiec.launch.fireworks.launchpad import open_launchpad
+    from hemiec.launch.fireworks.patience import Duty, PatientJobStore, PatientLaunchPad, patiently
     from hemiec.settings import load_settings
     from hemiec.store.database import open_database
     from hemiec.store.trust import Trust
@@ -264,8 +264,8 @@ class _Shift:
         from fireworks.core.rocket_launcher import launch_rocket
         from pymongo.errors import PyMongoError
 
-        from hemiec.launch.outages import is_outage
-        from hemiec.launch.patience import patiently
+        from hemiec.launch.cluster.outages import is_outage
+        from hemiec.launch.fireworks.patience import patiently
 
         os.chdir(folder)
         try:
@@ -314,7 +314,7 @@ class _Shift:
 
     def give_back(self) -> None:
         """Make ready again what this worker has taken and does not run."""
-        from hemiec.launch.reconcile import give_back
+        from hemiec.launch.fireworks.reconcile import give_back
 
         mine = {"fworker.name": worker_name(), "state": "RUNNING"}
         for launch in self.launchpad.launches.find(mine, {"launch_id": 1}):
@@ -367,7 +367,7 @@ def _quiet() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a worker from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m hemiec.launch.worker", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m hemiec.launch.fireworks.worker", description=main.__doc__)
     parser.add_argument("--run-dir", type=Path, required=True, help="folder for the jobs' own folders")
     parser.add_argument("--parent", type=int, help="stop when this process is gone")
     parser.add_argument("--campaign", help="run only jobs of this campaign")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from hemiec.launch.trust import TrustedLaunchPad
+from hemiec.launch.fireworks.trust import TrustedLaunchPad
 from hemiec.store.database import Database
 from hemiec.store.trust import Trust
 

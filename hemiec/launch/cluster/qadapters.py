@@ -17,7 +17,7 @@ from yaml import YAMLError, safe_load
 
 from hemiec.errors import InputError
 from hemiec.files import write_whole
-from hemiec.launch.scheduler import SCHEDULERS, Scheduler, seconds_of
+from hemiec.launch.cluster.scheduler import SCHEDULERS, Scheduler, seconds_of
 
 _FILE = "my_qadapter_{category}.yaml"
 

@@ -17,7 +17,7 @@ from monty.json import jsanitize
 from pymongo.errors import DuplicateKeyError
 
 from hemiec.errors import LaunchError
-from hemiec.launch.worker import is_alive, worker_name
+from hemiec.launch.fireworks.worker import is_alive, worker_name
 from hemiec.store.database import Database, Document
 from hemiec.workflows.campaign import jobs_of
 

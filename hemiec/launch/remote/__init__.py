@@ -1,0 +1,1 @@
+"""The queue of jobflow-remote, and what its workers run."""
