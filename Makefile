@@ -5,16 +5,17 @@ READY  := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q
 
-.PHONY: help setup demo test check bench-space bench-sqs bench-dft clean
+.PHONY: help setup demo test check bench-space bench-sqs bench-dft bench-launch clean
 
 help:
 	@echo "make setup   virtual environment in $(VENV) with the tested versions; builds GPAW (a few minutes)"
 	@echo "make demo    setup, then screen three high-entropy perovskites here (about ten minutes on two cores)"
-	@echo "make test    setup, then all tests (about ten minutes)"
+	@echo "make test    setup, then all tests (about half an hour)"
 	@echo "make check   setup, then ruff, mypy and import-linter"
 	@echo "make bench-space   setup, then 10 million compositions to Parquet, beside pymatgen and SMACT (half a minute)"
 	@echo "make bench-sqs   setup, then special quasirandom structures beside icet, smol and sqsgenerator (ten minutes)"
 	@echo "make bench-dft   setup, then gaps, energies and their cost with GPAW against literature (hours on one core)"
+	@echo "make bench-launch   setup, then submission, status and overhead beside FireWorks and jobflow-remote (five minutes)"
 	@echo "make clean   remove $(VENV)"
 
 setup: $(READY)
@@ -57,6 +58,9 @@ bench-sqs: $(BENCH_READY)
 
 bench-dft: $(BENCH_READY)
 	$(BIN)/python benchmarks/bench_dft.py
+
+bench-launch: setup
+	$(BIN)/python -W ignore benchmarks/bench_launch.py
 
 clean:
 	rm -rf $(VENV)
