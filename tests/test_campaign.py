@@ -15,8 +15,9 @@ import yaml
 
 from hemiec.composition.candidate import make_candidate
 from hemiec.errors import CampaignError, CompositionError, InputError
-from hemiec.workflows.campaign import Campaign, Climb, campaign_of, jobs_of, load_campaign
+from hemiec.workflows.campaign import Campaign, Climb, campaign_of, load_campaign
 from hemiec.workflows.candidate import CandidateMaker
+from hemiec.workflows.identity import jobs_of
 
 FLOWS = sorted((Path(__file__).parents[1] / "flows").glob("*.yaml"))
 GOOD: dict[str, Any] = {"name": "t", "space": [{"A": {"Sr": 1}, "B": {"Ti": 1}}]}

@@ -21,7 +21,8 @@ from hemiec.schemas.ladder import DESCRIPTORS, TIERS, JudgedValue, PromotionDoc,
 from hemiec.store.builder import build
 from hemiec.store.campaigns import read_campaign, write_header, write_plans
 from hemiec.store.database import Document
-from hemiec.workflows.campaign import Campaign, Climb, campaign_of, jobs_of
+from hemiec.workflows.campaign import Campaign, Climb, campaign_of
+from hemiec.workflows.identity import jobs_of
 from hemiec.workflows.ladder import promotion_flow
 
 

@@ -15,7 +15,8 @@ from hemiec.launch.ladder import climb, with_first_tier
 from hemiec.launch.queue import Queue
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.store.campaigns import drop_other_plans, read_campaign, write_header, write_plans
-from hemiec.workflows.campaign import Campaign, jobs_of
+from hemiec.workflows.campaign import Campaign
+from hemiec.workflows.identity import jobs_of
 
 #: Candidates whose flows are made, written and forgotten together: ten thousand at once would fill the memory.
 BATCH = 250

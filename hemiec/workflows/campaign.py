@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jobflow import Flow, Job
+from jobflow import Flow
 
 from hemiec.composition.fractions import VACANCY
 from hemiec.composition.space import enumerate_candidates
@@ -22,6 +22,7 @@ from hemiec.schemas.validation import read_yaml, validate
 from hemiec.structures.plan import plan_cell
 from hemiec.thermo.references import ReferencePhase, required_phases
 from hemiec.workflows.candidate import CandidateMaker
+from hemiec.workflows.identity import jobs_of
 from hemiec.workflows.references import ReferenceMaker
 
 #: More candidates than this are no campaign: each is minutes to days of computing.
@@ -187,15 +188,6 @@ def _phases(candidates: Sequence[CandidateSpec]) -> list[ReferencePhase]:
 
 def _records(flow: Flow | None) -> list[dict[str, Any]]:
     return [] if flow is None else [job.metadata["hemiec"] | {"name": job.name} for job in jobs_of(flow)]
-
-
-def jobs_of(flow: Flow) -> Iterator[Job]:
-    """Yield the jobs of a flow in the order in which they were made."""
-    for part in flow.jobs:
-        if isinstance(part, Flow):
-            yield from jobs_of(part)
-        else:
-            yield part
 
 
 def read_spec(path: str | Path) -> CampaignSpec:

@@ -72,7 +72,7 @@ def identify(
         "resources": resources.model_dump(),
         **(metadata or {}),
     }
-    jobs = [job] if isinstance(job, Job) else list(_jobs(job))
+    jobs = [job] if isinstance(job, Job) else list(jobs_of(job))
     last = jobs[0].uuid if isinstance(job, Job) else job.output.uuid
     new: dict[str, str] = {}
     for part in jobs:
@@ -95,10 +95,11 @@ def identify(
     return job
 
 
-def _jobs(flow: Flow) -> Iterator[Job]:
+def jobs_of(flow: Flow) -> Iterator[Job]:
+    """Yield the jobs of a flow in the order in which they were made."""
     for part in flow.jobs:
         if isinstance(part, Flow):
-            yield from _jobs(part)
+            yield from jobs_of(part)
         else:
             yield part
 

@@ -19,7 +19,7 @@ from pymongo.errors import DuplicateKeyError
 from hemiec.errors import LaunchError
 from hemiec.launch.fireworks.worker import is_alive, worker_name
 from hemiec.store.database import Database, Document
-from hemiec.workflows.campaign import jobs_of
+from hemiec.workflows.identity import jobs_of
 
 LOCK_SECONDS = 120
 _JOB_TASK = "{{jobflow.managers.fireworks.JobFiretask}}"
