@@ -13,7 +13,7 @@ from typing import Any
 
 from jobflow import Flow
 
-from hemiec.launch.fireworks.enqueue import submission_lock
+from hemiec.launch.lease import submission_lease
 from hemiec.launch.queue import Queue
 from hemiec.launch.status import read_status
 from hemiec.launch.tiers import TierState, admit, fingerprint, read_ladder
@@ -54,8 +54,8 @@ def advance(queue: Queue, name: str) -> Advance:
     if any(state.entered and state.settled and state.tier.tier != TIERS[0] for state in states[:-1]):
         only = {e["candidate"]["candidate_id"] for e in document["candidates"]}
         build(queue.database, failures=queue.failures, only=only, strict=False)
-    with submission_lock(queue.database) as lock:
-        if lock.inherited:
+    with submission_lease(queue.database) as lease:
+        if lease.inherited:
             queue.mend_submission()
         return climb(queue, name)
 
@@ -73,7 +73,7 @@ def advance_settled(queue: Queue, campaign: str | None = None) -> list[Advance]:
 
 
 def climb(queue: Queue, name: str, *, judge: bool = True) -> Advance:
-    """Do what :func:`advance` does with the numbers gathered so far; hold the submission lock meanwhile.
+    """Do what :func:`advance` does with the numbers gathered so far; hold the submission lease meanwhile.
 
     Parameters
     ----------

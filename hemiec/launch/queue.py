@@ -87,7 +87,7 @@ class Queue(ABC):
     def add_missing(self, flows: Sequence[Flow], campaign: str) -> int:
         """Add the jobs that neither have a result nor are in the queue, and return how many were.
 
-        Jobs that are there already are from now on jobs of this campaign too. Hold the submission lock meanwhile.
+        Jobs that are there already are from now on jobs of this campaign too. Hold the submission lease meanwhile.
         """
 
     @abstractmethod
@@ -100,7 +100,7 @@ class Queue(ABC):
 
     @abstractmethod
     def mend_submission(self) -> None:
-        """Undo what a submission killed between two writes left in the queue; hold the submission lock meanwhile."""
+        """Undo what a submission killed between two writes left in the queue; hold the submission lease meanwhile."""
 
     @abstractmethod
     def close(self) -> None:

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from jobflow import Flow
 
 from hemiec.launch.budget import check_budgets
-from hemiec.launch.fireworks.enqueue import submission_lock
 from hemiec.launch.ladder import climb, with_first_tier
+from hemiec.launch.lease import submission_lease
 from hemiec.launch.queue import Queue
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.store.campaigns import drop_other_plans, read_campaign, write_header, write_plans
@@ -64,8 +64,8 @@ def submit(queue: Queue, campaign: Campaign, report: Report | None = None) -> Su
         If another submission holds the lock for too long.
     """
     database, name = queue.database, campaign.spec.name
-    with submission_lock(database) as lock:
-        if lock.inherited:
+    with submission_lease(database) as lease:
+        if lease.inherited:
             queue.mend_submission()
         campaign = _continued(queue, campaign)
         # The campaign comes before its jobs, so that no job is without one.
@@ -77,7 +77,7 @@ def submit(queue: Queue, campaign: Campaign, report: Report | None = None) -> Su
             dropped |= write_plans(database, name, plans)
             count.add(flows)
             queue.add_missing(flows, name)
-            lock.renew()
+            lease.renew()
             if report is not None:
                 report(done, len(campaign.candidates))
         dropped |= drop_other_plans(database, name, [c.candidate_id for c in campaign.candidates])

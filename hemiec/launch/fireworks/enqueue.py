@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from fireworks import Firework, LaunchPad, Workflow
 from jobflow import Flow, Job, OnMissing
 from jobflow.managers.fireworks import job_to_firework
 from monty.json import jsanitize
-from pymongo.errors import DuplicateKeyError
 
-from hemiec.errors import LaunchError
-from hemiec.launch.fireworks.worker import is_alive, worker_name
 from hemiec.store.database import Database, Document
 from hemiec.workflows.identity import jobs_of
 
-LOCK_SECONDS = 120
 _JOB_TASK = "{{jobflow.managers.fireworks.JobFiretask}}"
 #: Uuids in one query: MongoDB takes no query of more than 16 MB.
 CHUNK = 20_000
@@ -30,7 +23,7 @@ CHUNK = 20_000
 def add_missing(database: Database, launchpad: LaunchPad, flows: Sequence[Flow], campaign: str) -> int:
     """Add the jobs that neither have a result nor are on the LaunchPad, and return how many were.
 
-    Those that are there already become jobs of this campaign too. Hold :func:`submission_lock` meanwhile.
+    Those that are there already become jobs of this campaign too. Hold the submission lease meanwhile.
     """
     graphs = [(flow, graph_of(flow)) for flow in flows]
     known = job_states(database, [job.uuid for _, graph in graphs for job, _ in graph])
@@ -108,73 +101,6 @@ def remove_half_written(database: Database) -> None:
     orphans = list(fw_ids - {node for key, nodes in workflows.items() if key not in set(broken) for node in nodes})
     if orphans:
         database["fireworks"].delete_many({"fw_id": {"$in": orphans}})
-
-
-@dataclass
-class SubmissionLock:
-    """The only right to submit.
-
-    ``inherited`` says that its last holder died or failed, perhaps between two writes.
-    """
-
-    database: Database
-    owner: str
-    inherited: bool = False
-
-    def renew(self) -> None:
-        """Hold it for longer; call it between steps that take less than :data:`LOCK_SECONDS`.
-
-        Raises
-        ------
-        LaunchError
-            If it was lost: this process stood still for so long that another one took it.
-        """
-        expires = datetime.now(UTC) + timedelta(seconds=LOCK_SECONDS)
-        held = {"_id": "submit", "owner": self.owner}
-        if self.database["locks"].update_one(held, {"$set": {"expires": expires}}).matched_count == 0:
-            raise LaunchError(
-                "another submission took over while this one stood still.", mend="run the same command again"
-            )
-
-
-@contextmanager
-def submission_lock(database: Database) -> Iterator[SubmissionLock]:
-    """Hold the only right to submit; a lock whose holder died expires.
-
-    Raises
-    ------
-    LaunchError
-        If another submission holds it for too long.
-    """
-    locks = database["locks"]
-    lock = SubmissionLock(database, worker_name())
-    deadline = time.monotonic() + 2 * LOCK_SECONDS
-    while True:
-        now = datetime.now(UTC)
-        claim = {"owner": lock.owner, "expires": now + timedelta(seconds=LOCK_SECONDS)}
-        try:
-            last = locks.find_one_and_update(
-                {"_id": "submit", "expires": {"$lt": now}}, {"$set": claim}, upsert=True, projection={"_id": 1}
-            )
-            lock.inherited = last is not None
-            break
-        except DuplicateKeyError:
-            held = locks.find_one({"_id": "submit"}) or {}
-            if is_alive(held.get("owner", "")) is False:
-                locks.update_one({"_id": "submit", "owner": held["owner"]}, {"$set": {"expires": now}})
-            elif time.monotonic() > deadline:
-                raise LaunchError(
-                    f"another submission ({held.get('owner')}) has been running for {2 * LOCK_SECONDS} s.",
-                    mend="wait for it and run the same command again",
-                ) from None
-            time.sleep(0.2)
-    try:
-        yield lock
-    except BaseException:
-        # Left behind, and free: who takes it next knows that something may be half written.
-        locks.update_one({"_id": "submit", "owner": lock.owner}, {"$set": {"expires": datetime.now(UTC)}})
-        raise
-    locks.delete_one({"_id": "submit", "owner": lock.owner})
 
 
 class _Bulk:

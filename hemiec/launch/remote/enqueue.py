@@ -293,7 +293,7 @@ def refresh(controller: JobController, flow_uuid: str) -> None:
 
 
 def mend_submission(controller: JobController) -> None:
-    """Undo what a submission killed between two writes left; hold the submission lock meanwhile."""
+    """Undo what a submission killed between two writes left; hold the submission lease meanwhile."""
     flows = controller.flows
     marked = {"$or": [{_WRITING: {"$exists": True}}, {_INTO: {"$exists": True}}]}
     flows.update_many(marked, {"$set": {"lock_id": None, "lock_time": None}})
