@@ -14,7 +14,7 @@ def write_whole(path: Path, text: str) -> None:
     OSError
         If the folder cannot be written or the path is a folder.
     """
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as file:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False) as file:
         part = Path(file.name)
         try:
             file.write(text)

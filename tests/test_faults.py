@@ -30,14 +30,15 @@ from pymongo.errors import (
 from quick_jobs import add, events, fill_disk, mark, marks, resume
 
 import hemiec.launch.fireworks.reconcile as reconciling
-from hemiec.launch.cluster.outages import is_outage
 from hemiec.launch.cluster.scheduler import Allocation, Scheduler
 from hemiec.launch.fireworks.locks import mend_workflows
+from hemiec.launch.fireworks.names import WorkerName, worker_name
 from hemiec.launch.fireworks.reconcile import MAX_LAUNCHES, reconcile
-from hemiec.launch.fireworks.worker import DISK_FULL, Assignment, WorkerName, worker_name
+from hemiec.launch.fireworks.worker import DISK_FULL, Assignment
 from hemiec.settings import Settings
 from hemiec.store.database import Database
 from hemiec.store.mongod import EmbeddedMongod
+from hemiec.store.outages import is_outage
 
 __all__ = ["database", "folder", "launchpad", "server", "settings"]  # fixtures
 pytestmark = pytest.mark.store
@@ -206,7 +207,7 @@ def test_a_workflow_that_was_half_written_is_finished(
     workflows.update_one({}, {"$set": {"locked": True}})  # Python's way out has unlocked it; SIGKILL has none
     assert database["fireworks"].find_one({"name": "parent"})["state"] == "COMPLETED"
     assert workflows.find_one({})["fw_states"][str(firework.fw_id)] != "COMPLETED"
-    monkeypatch.setattr("hemiec.launch.locks.GRACE", timedelta(seconds=0.6))
+    monkeypatch.setattr("hemiec.launch.fireworks.locks.GRACE", timedelta(seconds=0.6))
     with ThreadPoolExecutor(3) as pool:  # also when several come across it
         assert sum(pool.map(lambda _: mend_workflows(launchpad), range(3))) == 1
     states = {fw["name"]: fw["state"] for fw in database["fireworks"].find()}

@@ -19,8 +19,8 @@ from pydantic import ValidationError
 
 from hemiec.errors import CampaignError, InputError
 from hemiec.launch.fireworks.crew import Crew
+from hemiec.launch.fireworks.names import worker_name
 from hemiec.launch.fireworks.queue import FireWorksQueue
-from hemiec.launch.fireworks.worker import worker_name
 from hemiec.launch.ladder import advance
 from hemiec.launch.status import Status, read_status
 from hemiec.launch.submit import plan_submission, submit

@@ -21,8 +21,8 @@ from pymatgen.core import Structure
 
 from hemiec.errors import InputError, LaunchError
 from hemiec.launch.fireworks.crew import Crew
+from hemiec.launch.fireworks.names import is_alive, worker_name
 from hemiec.launch.fireworks.queue import FireWorksQueue
-from hemiec.launch.fireworks.worker import is_alive, worker_name
 from hemiec.launch.status import read_status
 from hemiec.launch.submit import plan_submission, submit
 from hemiec.schemas.documents import CandidateDoc

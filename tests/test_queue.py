@@ -25,9 +25,8 @@ from hemiec.launch.predict import predict
 from hemiec.launch.queue import JobStatus
 from hemiec.launch.status import read_status
 from hemiec.launch.submit import plan_submission, submit
-from hemiec.settings import load_settings
 from hemiec.store.campaigns import read_campaign
-from hemiec.store.database import Database, open_database
+from hemiec.store.database import Database
 from hemiec.workflows.campaign import Campaign, load_campaign
 
 FLOWS = Path(__file__).parent.parent / "flows"
@@ -173,7 +172,7 @@ def test_campaigns_of_older_versions_are_taken_apart(queue: FireWorksQueue, load
     database["plans"].delete_many({})
     database["fireworks"].update_many({}, {"$unset": {"spec.hemiec.campaigns": ""}})
     database["campaigns"].update_one({"name": "small"}, {"$set": {"candidates": before["candidates"]}})
-    open_database(load_settings()).close()
+    FireWorksQueue(database).close()
     assert read_campaign(database, "small") == before
     assert read_status(queue, "small").n_jobs == len(campaign.job_uuids)
     assert submit(queue, campaign).added == 0

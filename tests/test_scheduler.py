@@ -22,7 +22,7 @@ from hemiec.launch.cluster.scheduler import (
     find_scheduler,
     seconds_of,
 )
-from hemiec.launch.fireworks.worker import WorkerName, worker_name
+from hemiec.launch.fireworks.names import WorkerName, worker_name
 
 #: `qstat -f -F json`, from the OpenPBS reference guide: exec_host per chunk, stime in ctime's form, states Q R E F.
 PBS = {

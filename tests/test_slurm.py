@@ -17,8 +17,8 @@ from launching import assert_done, await_, database, folder, launchpad, server, 
 from quick_jobs import add, detour, events, mark, marks, resume
 from slurm import CLUSTER, SlurmCluster, slurm
 
+from hemiec.launch.fireworks.names import WorkerName
 from hemiec.launch.fireworks.reconcile import reconcile
-from hemiec.launch.fireworks.worker import WorkerName
 from hemiec.store.database import Database
 from hemiec.store.mongod import EmbeddedMongod
 

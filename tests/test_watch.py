@@ -13,8 +13,8 @@ import pytest
 import yaml
 from fireworks import FWAction, FWorker, LaunchPad
 
+from hemiec.launch.fireworks.names import worker_name
 from hemiec.launch.fireworks.queue import FireWorksQueue
-from hemiec.launch.fireworks.worker import worker_name
 from hemiec.launch.ladder import Advance
 from hemiec.launch.status import read_status
 from hemiec.launch.submit import submit

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hemiec.cli.session import json_option, print_json, queue, quiet
+from hemiec.files import write_whole
 from hemiec.launch.status import Status
 from hemiec.schemas.documents import NOT_ASKED, PROPERTIES
 from hemiec.schemas.leaderboard import LeaderboardDoc
@@ -70,7 +71,8 @@ def run(ctx: click.Context, campaign: Path, workers: int | None, html: Path | No
         leaderboard = make_leaderboard(opened.database, None, campaign=name)
         show_leaderboard(leaderboard, as_json=as_json)
         report = html or Path(f"{name}-leaderboard.html")
-        write_atomically(report, to_html(leaderboard))
+        report.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(report, to_html(leaderboard))
         click.echo(f"report: {report.absolute()}", err=True)
         lacking = _lacks_a_number(leaderboard, stopped_reasons(opened.database, name))
         ctx.exit(verdict(status, incomplete=status.counts["failed"] > 0 and lacking))
@@ -114,17 +116,6 @@ def submit(campaign: Path, dry_run: bool, as_json: bool) -> None:
         print_json({"campaign": name, "dry_run": False, **result.to_json()})
     else:
         click.echo(f"{name}: {result.added} jobs added, {result.pending} pending, {result.finished} finished before")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a crash or a full disk leaves the old one or the new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def stopped(opened: Queue, command: str) -> None:

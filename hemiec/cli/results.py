@@ -9,6 +9,7 @@ import click
 
 from hemiec.cli.session import json_option, print_json, queue, store
 from hemiec.errors import InputError
+from hemiec.files import write_whole
 from hemiec.schemas.documents import PROPERTIES, CandidateDoc
 from hemiec.schemas.leaderboard import LeaderboardDoc
 from hemiec.store.database import Database
@@ -133,13 +134,13 @@ def rank(definition: Path | None, campaign: str | None, as_json: bool, as_csv: b
       hemiec rank
       hemiec rank analysis/leaderboards/solid-electrolyte.yaml --html report.html
     """
-    from hemiec.cli.campaigns import write_atomically
     from hemiec.ranking.report import to_html
 
     with store() as (_, database):
         leaderboard = make_leaderboard(database, definition, campaign=campaign)
     if html is not None:
-        write_atomically(html, to_html(leaderboard))
+        html.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(html, to_html(leaderboard))
         click.echo(f"report: {html.absolute()}", err=True)
     show_leaderboard(leaderboard, as_json=as_json, as_csv=as_csv)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from hemiec.errors import LaunchError
-from hemiec.launch.fireworks.worker import is_alive, worker_name
+from hemiec.launch.fireworks.names import is_alive, worker_name
 from hemiec.store.database import Database
 
 #: How long a submission may take between two renewals, in s.

@@ -137,8 +137,6 @@ def open_database(
     StoreError
         If it cannot be started, reached or logged into, or holds part of a backup.
     """
-    from hemiec.store.campaigns import split_old_campaigns  # which needs this module
-
     if settings.mongo_uri is not None:
         uri = settings.mongo_uri.get_secret_value()
         mend = "check that the server runs and HEMIEC_MONGO_URI is right"
@@ -156,7 +154,6 @@ def open_database(
             database.prepare()
             if not restoring:
                 _refuse_part_of_backup(database)
-                split_old_campaigns(database)
     except (InvalidURI, ConfigurationError, ValueError):
         # Its cause may quote a part of the password, which `--debug` would show.
         raise StoreError("HEMIEC_MONGO_URI is not a valid MongoDB URI.", mend=_URI_FORM) from None

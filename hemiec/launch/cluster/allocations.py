@@ -13,7 +13,6 @@ from pymongo.errors import PyMongoError
 
 from hemiec.errors import InputError, LaunchError
 from hemiec.launch.cluster.needs import Need, Needs
-from hemiec.launch.cluster.outages import is_outage
 from hemiec.launch.cluster.qadapters import find_qadapter
 from hemiec.launch.cluster.scheduler import Allocation, Scheduler
 from hemiec.launch.fireworks.queue import FireWorksQueue
@@ -24,6 +23,7 @@ from hemiec.launch.status import read_status
 from hemiec.launch.watch import Watch
 from hemiec.settings import Settings
 from hemiec.store.database import Document
+from hemiec.store.outages import is_outage
 
 LONGEST_WAIT_SECONDS = 300.0
 #: The right to launch expires so long after the next step was due.

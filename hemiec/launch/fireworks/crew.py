@@ -18,11 +18,11 @@ from pymongo.errors import ConnectionFailure, PyMongoError
 
 from hemiec.errors import LaunchError, StoreError
 from hemiec.launch.budget import spent_campaigns
-from hemiec.launch.cluster.outages import is_outage
 from hemiec.launch.cluster.scheduler import allocated_cores, allocation_end, current_allocation
+from hemiec.launch.fireworks.names import WorkerName
 from hemiec.launch.fireworks.queue import FireWorksQueue
 from hemiec.launch.fireworks.reconcile import reconcile_here
-from hemiec.launch.fireworks.worker import DISK_FULL, MIN_FREE_BYTES, THREAD_VARIABLES, Assignment, WorkerName
+from hemiec.launch.fireworks.worker import DISK_FULL, MIN_FREE_BYTES, THREAD_VARIABLES, Assignment
 from hemiec.launch.ladder import advance_settled
 from hemiec.launch.queue import Queue
 from hemiec.launch.status import Status, read_status
@@ -30,6 +30,7 @@ from hemiec.launch.watch import Watch
 from hemiec.settings import CONFIG_VARIABLE, Settings, config_file
 from hemiec.store.database import Database, open_database
 from hemiec.store.mongod import EmbeddedMongod
+from hemiec.store.outages import is_outage
 
 POLL_SECONDS = 1.0
 RECONCILE_SECONDS = 5.0

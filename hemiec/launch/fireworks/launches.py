@@ -1,4 +1,4 @@
-"""What FireWorks' launches say: how long they took, why they failed, and which Fireworks wait in vain."""
+"""What Fireworks and their launches say: whose they are, how long they took, why they failed, which wait in vain."""
 
 from __future__ import annotations
 
@@ -115,3 +115,10 @@ def blocked_fireworks(database: Database, waiting: Collection[int]) -> set[int]:
 def _is_stuck(fw: Document, parents: Iterable[int], fireworks: Mapping[int, Document], stuck: set[int]) -> bool:
     fatal = {"DEFUSED", "ARCHIVED"} if fw["spec"].get("_allow_fizzled_parents") else {"DEFUSED", "ARCHIVED", "FIZZLED"}
     return any(p in stuck or fireworks[p]["state"] in fatal for p in parents)
+
+
+def wanted_by(campaign: str | None, spent: Collection[str]) -> Document:
+    """Return the condition on Fireworks that a campaign (or any) asks for whose budget is not spent."""
+    if campaign is None:
+        return {"spec.hemiec.campaigns": {"$elemMatch": {"$nin": list(spent)}}} if spent else {}
+    return {"spec.hemiec.campaigns": campaign if campaign not in spent else {"$in": []}}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -21,17 +22,18 @@ from fireworks.core.launchpad import WFLock
 from jobflow import JobStore
 from pymongo.errors import PyMongoError
 
-from hemiec.launch.cluster.outages import is_outage
 from hemiec.launch.fireworks.locks import mend_workflows
 from hemiec.launch.fireworks.reconcile import give_back, is_disk_full, is_interruption
 from hemiec.launch.fireworks.trust import TrustedLaunchPad
-from hemiec.launch.fireworks.worker import CANCEL_SIGNAL
 from hemiec.store.objects import OutputStore
+from hemiec.store.outages import is_outage
 from hemiec.store.trust import Trust
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
+#: Tells a worker to drop its job and go on with another.
+CANCEL_SIGNAL = signal.SIGUSR1
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 15.0
 

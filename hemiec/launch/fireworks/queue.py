@@ -18,10 +18,12 @@ from hemiec.launch.fireworks.launches import (
     measured_seconds,
     seconds_by_uuid,
     stack_trace,
+    wanted_by,
 )
 from hemiec.launch.fireworks.launchpad import open_launchpad
 from hemiec.launch.fireworks.reconcile import reconcile
 from hemiec.launch.queue import JobStatus, Queue, State, Tally, Trace
+from hemiec.store.campaigns import split_old_campaigns
 from hemiec.store.database import Database, Document
 
 #: FireWorks' states in words for people.
@@ -61,6 +63,7 @@ class FireWorksQueue(Queue):
 
     def __init__(self, database: Database, launchpad: LaunchPad | None = None) -> None:
         super().__init__(database)
+        split_old_campaigns(database)
         self.launchpad = launchpad or open_launchpad(database)
 
     def close(self) -> None:
@@ -231,13 +234,6 @@ class FireWorksQueue(Queue):
             for launch in self.database["launches"].find(query, _LAUNCH_FIELDS):
                 found[owner[launch["launch_id"]]] = launch
         return found
-
-
-def wanted_by(campaign: str | None, spent: Collection[str]) -> Document:
-    """Return the condition on Fireworks that a campaign (or any) asks for whose budget is not spent."""
-    if campaign is None:
-        return {"spec.hemiec.campaigns": {"$elemMatch": {"$nin": list(spent)}}} if spent else {}
-    return {"spec.hemiec.campaigns": campaign if campaign not in spent else {"$in": []}}
 
 
 def _parts(query: Document, uuids: list[str]) -> Iterator[Document]:

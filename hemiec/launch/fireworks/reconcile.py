@@ -17,7 +17,7 @@ from fireworks import FWAction, LaunchPad, fw_config
 from hemiec.launch.cluster.scheduler import Scheduler, find_scheduler, is_here
 from hemiec.launch.fireworks.launches import stack_trace
 from hemiec.launch.fireworks.locks import mend_workflows
-from hemiec.launch.fireworks.worker import WorkerName, is_alive
+from hemiec.launch.fireworks.names import WorkerName, is_alive
 from hemiec.store.database import Database, Document
 
 #: A Firework taken by nobody is older than any of FireWorks' own steps.

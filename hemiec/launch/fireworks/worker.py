@@ -18,13 +18,11 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
-from hemiec.launch.cluster.scheduler import current_allocation
+from hemiec.launch.fireworks.names import worker_name
 
 if TYPE_CHECKING:
     from fireworks import FWorker
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 POLL_SECONDS = 1.0
 #: A worker without a job looks again after this; every look in vain doubles it, up to POLL_SECONDS.
 FIRST_POLL_SECONDS = 0.05
-#: Tells a worker to drop its job and go on with another.
-CANCEL_SIGNAL = signal.SIGUSR1
 #: How often a running job signs on the LaunchPad.
 PING_SECONDS = 30
 #: How often a worker looks whose budget is spent.
@@ -50,35 +46,6 @@ MIN_FREE_BYTES = 100 * 1024**2
 DISK_FULL = 74
 #: Threads per worker: one core each, as many workers as cores.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-
-
-@dataclass(frozen=True)
-class WorkerName:
-    """Which process on which machine, in which allocation; ``created`` (0.01 s since 1970) tells pids apart."""
-
-    host: str
-    pid: int
-    created: int
-    allocation: str | None = None
-
-    def __str__(self) -> str:
-        text = f"hemiec:{self.host}:{self.pid}:{self.created}"
-        return text if self.allocation is None else f"{text}:{self.allocation}"
-
-    @classmethod
-    def read(cls, name: str) -> WorkerName | None:
-        """Return what a name says, or None if it is not one of hemiec's."""
-        prefix, *parts = name.split(":", 4)
-        try:
-            host, pid, created, *rest = parts
-            return cls(host, int(pid), int(created), rest[0] if rest else None) if prefix == "hemiec" else None
-        except ValueError:
-            return None
-
-    @staticmethod
-    def prefix_here() -> str:
-        """Return what the names of all workers on this machine begin with."""
-        return f"hemiec:{socket.gethostname()}:"
 
 
 @dataclass(frozen=True)
@@ -108,7 +75,7 @@ class Assignment:
         spent
             Campaigns whose budget is spent.
         """
-        from hemiec.launch.fireworks.queue import wanted_by
+        from hemiec.launch.fireworks.launches import wanted_by
 
         query = wanted_by(self.campaign, spent)
         if self.until is not None:
@@ -127,27 +94,6 @@ class Assignment:
         words = [] if self.campaign is None else ["--campaign", self.campaign]
         words += [word for category in self.categories for word in ("--category", category)]
         return words if self.until is None else [*words, "--until", str(self.until)]
-
-
-@cache
-def worker_name() -> str:
-    """Return a name that tells this process from every other, also from a later one with its pid."""
-    process = psutil.Process()
-    name = WorkerName(socket.gethostname(), process.pid, int(process.create_time() * 100), current_allocation())
-    return str(name)
-
-
-def is_alive(name: str) -> bool | None:
-    """Return whether the worker of that name runs; None if it is not on this machine."""
-    worker = WorkerName.read(name)
-    if worker is None or worker.host != socket.gethostname():
-        return None
-    try:
-        process = psutil.Process(worker.pid)
-        same = abs(int(process.create_time() * 100) - worker.created) <= 2
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def work(*, run_dir: Path, assignment: Assignment, parent_pid: int | None) -> int:
@@ -169,7 +115,7 @@ def work(*, run_dir: Path, assignment: Assignment, parent_pid: int | None) -> in
     from hemiec.launch.budget import spent_campaigns
     from hemiec.launch.fireworks.folders import tidy_after
     from hemiec.launch.fireworks.launchpad import open_launchpad
-    from hemiec.launch.fireworks.patience import Duty, PatientJobStore, PatientLaunchPad, patiently
+    from hemiec.launch.fireworks.patience import CANCEL_SIGNAL, Duty, PatientJobStore, PatientLaunchPad, patiently
     from hemiec.settings import load_settings
     from hemiec.store.database import open_database
     from hemiec.store.trust import Trust
@@ -264,8 +210,8 @@ class _Shift:
         from fireworks.core.rocket_launcher import launch_rocket
         from pymongo.errors import PyMongoError
 
-        from hemiec.launch.cluster.outages import is_outage
         from hemiec.launch.fireworks.patience import patiently
+        from hemiec.store.outages import is_outage
 
         os.chdir(folder)
         try:
