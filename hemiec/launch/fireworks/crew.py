@@ -220,7 +220,7 @@ class Crew:
                         report(f"MongoDB does not answer ({type(error).__name__}); waiting for it")
                     away = True
                     busy_at = time.monotonic()
-                if time.monotonic() - busy_at > idle_seconds:
+                if time.monotonic() - busy_at > idle_seconds and not self._finds_more():
                     report(f"nothing has been ready for {idle_seconds:.0f} s")
                     return
                 time.sleep(DRAIN_POLL_SECONDS)
@@ -229,6 +229,14 @@ class Crew:
             self.stop()
             with suppress(PyMongoError):  # then `hemiec launch` brings back what workers could not
                 reconcile_here(self.queue.database, self._launchpad.launchpad)
+
+    def _finds_more(self) -> bool:
+        """Return whether something is ready after all: a worker that was killed may have left its job half ended."""
+        try:
+            reconcile_here(self.queue.database, self._launchpad.launchpad)
+            return self._is_anything_ready()
+        except ConnectionFailure:
+            return True
 
     def stop(self) -> None:
         """End all workers; they make their jobs ready again, and `reconcile` those of workers that cannot."""

@@ -112,7 +112,7 @@ class PatientLaunchPad(TrustedLaunchPad):
     duty
         What its worker is at.
     trust, run_dir, job_store
-        As for :class:`hemiec.launch.trust.TrustedLaunchPad`.
+        As for :class:`hemiec.launch.fireworks.trust.TrustedLaunchPad`.
     """
 
     def __init__(

@@ -86,9 +86,15 @@ def reconcile(
 def reconcile_here(database: Database, launchpad: LaunchPad) -> list[int]:
     """Do what :func:`reconcile` does, for workers of this machine; it is quick on any LaunchPad."""
     mend_workflows(launchpad)
-    mine = {"state": "RUNNING", "fworker.name": {"$regex": f"^{re.escape(WorkerName.prefix_here())}"}}
-    fw_ids = [launch["fw_id"] for launch in database["launches"].find(mine, {"fw_id": 1})]
-    taken = list(database["fireworks"].find({"fw_id": {"$in": fw_ids}, "state": "RUNNING"}, _FW_FIELDS))
+    running = {
+        fw["launches"][-1]: fw
+        for fw in database["fireworks"].find({"state": "RUNNING"}, _FW_FIELDS)
+        if fw.get("launches")
+    }
+    # Whatever the state of the launch: a worker may have been killed between noting its end and the Firework's.
+    name = {"$regex": f"^{re.escape(WorkerName.prefix_here())}"}
+    mine = {"launch_id": {"$in": list(running)}, "fworker.name": name}
+    taken = [running[launch["launch_id"]] for launch in database["launches"].find(mine, {"launch_id": 1})]
     taken += database["fireworks"].find({"state": "RESERVED", "launches": []}, _FW_FIELDS)
     return _bring_back(database, launchpad, taken, _Census(database, None, None))
 

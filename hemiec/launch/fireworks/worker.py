@@ -155,7 +155,7 @@ class _Shift:
     Parameters
     ----------
     launchpad
-        A :class:`hemiec.launch.patience.PatientLaunchPad`.
+        A :class:`hemiec.launch.fireworks.patience.PatientLaunchPad`.
     duty
         Its duty.
     assignment, run_dir
