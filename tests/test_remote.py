@@ -23,6 +23,7 @@ from jobflow_remote.utils.examples import add, add_many, add_raise, make_list, s
 
 from hemiec.engines.settings import Resources
 from hemiec.errors import LaunchError
+from hemiec.launch.fireworks.crew import Crew
 from hemiec.launch.queue import JobStatus, Tally
 from hemiec.launch.remote.config import ProjectValues, check_remote, render_project
 from hemiec.launch.remote.enqueue import placement
@@ -229,6 +230,11 @@ def test_jobs_ask_the_scheduler_for_what_their_protocol_says(tmp_path: Path) -> 
     assert placement(project("slurm"), {**wanted, "category": "mlip"}) == ("mlip", None)  # its allocations are its own
     assert placement(project("shell"), wanted) == ("dft", None)
     assert placement(project("slurm"), None) == ("mlip", None)
+
+
+def test_workers_of_fireworks_refuse_its_jobs(remote: Remote) -> None:
+    with pytest.raises(LaunchError, match="jf runner start"):
+        Crew(remote.settings, remote.queue, campaign=None, workers=1)
 
 
 def test_category_without_a_worker_is_refused_before_anything_is_written(remote: Remote) -> None:

@@ -109,6 +109,11 @@ class Crew:
         Take jobs of these categories only; none for all.
     until
         When all has to be over, in s since 1970.
+
+    Raises
+    ------
+    LaunchError
+        If the queue is jobflow-remote's, which has a runner of its own.
     """
 
     def __init__(
@@ -121,6 +126,11 @@ class Crew:
         categories: Sequence[str] = (),
         until: float | None = None,
     ) -> None:
+        if not isinstance(queue, FireWorksQueue):
+            raise LaunchError(
+                "workers run the jobs of a FireWorks LaunchPad; this queue is jobflow-remote's.",
+                mend="start its runner, `jf runner start`, and `hemiec launch` to look after it",
+            )
         self.settings = settings
         self.queue = queue
         self.assignment = Assignment(campaign, tuple(categories), until)
@@ -205,7 +215,7 @@ class Crew:
             while not self._is_over():
                 try:
                     if time.monotonic() - last_reconcile > RECONCILE_SECONDS or self._n_ended():
-                        reconcile_here(self.queue.database, self._launchpad.launchpad)
+                        reconcile_here(self.queue.database, self.queue.launchpad)
                         last_reconcile = time.monotonic()
                     if self._n_running() or self._is_anything_ready():
                         busy_at = time.monotonic()
@@ -228,12 +238,12 @@ class Crew:
         finally:
             self.stop()
             with suppress(PyMongoError):  # then `hemiec launch` brings back what workers could not
-                reconcile_here(self.queue.database, self._launchpad.launchpad)
+                reconcile_here(self.queue.database, self.queue.launchpad)
 
     def _finds_more(self) -> bool:
         """Return whether something is ready after all: a worker that was killed may have left its job half ended."""
         try:
-            reconcile_here(self.queue.database, self._launchpad.launchpad)
+            reconcile_here(self.queue.database, self.queue.launchpad)
             return self._is_anything_ready()
         except ConnectionFailure:
             return True
@@ -263,15 +273,6 @@ class Crew:
             self._revive_store()
             return True
 
-    @property
-    def _launchpad(self) -> FireWorksQueue:
-        if not isinstance(self.queue, FireWorksQueue):
-            raise LaunchError(
-                "workers run the jobs of a FireWorks LaunchPad; this queue is jobflow-remote's.",
-                mend="start its runner: `jf runner start`",
-            )
-        return self.queue
-
     def _n_ended(self) -> int:
         return sum(worker.process.poll() is not None for worker in self._workers)
 
@@ -287,7 +288,7 @@ class Crew:
 
     def _is_anything_ready(self) -> bool:
         spent = spent_campaigns(self.queue.database)
-        return bool(self._launchpad.launchpad.run_exists(self.assignment.fworker("", spent)))
+        return bool(self.queue.launchpad.run_exists(self.assignment.fworker("", spent)))
 
     def _staff(self) -> None:
         for worker in list(self._workers):
