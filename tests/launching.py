@@ -63,6 +63,12 @@ def await_(holds: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+def await_done(database: Database, seconds: float = 60) -> None:
+    """Wait until all workflows are done, and whoever wrote that has let go of them."""
+    open_ones = {"$or": [{"state": {"$ne": "COMPLETED"}}, {"locked": True}]}
+    await_(lambda: database["workflows"].count_documents(open_ones) == 0, seconds)
+
+
 def assert_done(database: Database, names: dict[str, str]) -> None:
     """Every job has one result and one launch that counts, and every Firework knows."""
     uuids = [output["uuid"] for output in database["outputs"].find({}, {"uuid": 1})]

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from fireworks import FWAction, FWorker, LaunchPad
 from jobflow.managers.fireworks import flow_to_workflow
-from launching import assert_done, await_, database, folder, launchpad, server, settings
+from launching import assert_done, await_, await_done, database, folder, launchpad, server, settings
 from pymongo.errors import (
     BulkWriteError,
     DocumentTooLarge,
@@ -100,7 +100,7 @@ def test_twenty_workers_lose_and_double_nothing(
     first = marks(50, folder)
     names = add(launchpad, [*first, *(mark(f"after-{k}", str(folder), after=p.output) for k, p in enumerate(first))])
     with workers(20, settings.run_dir):
-        await_(lambda: database["fireworks"].count_documents({"state": "COMPLETED"}) == 100, 120)
+        await_done(database, 120)
     assert_done(database, names)
     assert set(events(folder, "started").values()) == {1}
     assert len(database["launches"].distinct("fworker.name")) > 10
@@ -123,7 +123,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back(
     states = {fw["name"]: fw["state"] for fw in database["fireworks"].find()}
     assert states == {"long": "READY", "child": "WAITING"}
     with workers(1, settings.run_dir):
-        await_(lambda: database["fireworks"].count_documents({"state": "COMPLETED"}) == 2)
+        await_done(database)
     assert_done(database, names)
     assert database["outputs"].find_one({"name": "long"})["output"] > 3  # it found what the first launch left
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from fireworks import LaunchPad
-from launching import assert_done, await_, database, folder, launchpad, server, settings
+from launching import assert_done, await_, await_done, database, folder, launchpad, server, settings
 from pymongo.uri_parser import parse_uri
 from quick_jobs import add, events, mark, marks
 
@@ -118,7 +118,7 @@ def test_a_result_that_is_due_while_the_network_is_cut_is_written_afterwards(
         assert database["outputs"].count_documents({"uuid": first.uuid}) == 0
         assert queue.reconcile() == []  # its process lives, so the job is not lost
         cable.mend()
-        await_(lambda: database["fireworks"].count_documents({"state": "COMPLETED"}) == len(names), 90)
+        await_done(database, 90)
     finally:
         queue.close()
     assert_done(database, names)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from fireworks import LaunchPad
-from launching import assert_done, await_, database, folder, launchpad, server, settings
+from launching import assert_done, await_, await_done, database, folder, launchpad, server, settings
 from quick_jobs import add, detour, events, mark, marks, resume
 from slurm import CLUSTER, SlurmCluster, slurm
 
@@ -312,7 +312,7 @@ def test_plain_fireworks_tools_drain_the_same_launchpad(
     command = [str(BIN / "qlaunch"), "-c", str(tmp_path), "-q", str(qadapter), *reserve, "singleshot"]
     for _ in range(2 if reserve else 1):
         subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=60)
-    await_(lambda: database["fireworks"].count_documents({"state": "COMPLETED"}) == 2)
+    await_done(database)
     assert_done(database, names)
 
 
