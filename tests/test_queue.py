@@ -122,6 +122,7 @@ def test_counts_costs_and_what_is_left(queue: FireWorksQueue, launchpad: LaunchP
     status = read_status(queue, "small", costs=True)
     assert status.core_hours_left == pytest.approx(0.04, rel=0.1)  # four jobs of the failed candidate
     assert status.jobs_settled and status.n_blocked == 4
+    assert read_status(queue, "small").core_hours is None, "what was not gathered is missing, not zero"
     assert json.loads(json.dumps(status.to_json()))["core_hours_left"] == status.core_hours_left
 
 

@@ -80,7 +80,7 @@ def summary(status: Status, title: str, elapsed_s: float | None = None) -> Text:
             text += f", {counts[state]} {state}"
     if elapsed_s is not None:
         text += f", {clock(elapsed_s)} elapsed"
-    if status.done_per_hour is not None:
+    if status.core_hours is not None:
         text += f"\n{status.done_per_hour} done in the last hour, {status.core_hours:.3g} core-hours used"
         if status.budget_core_hours is not None:
             text += f" of {status.budget_core_hours:g}"

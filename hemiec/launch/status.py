@@ -56,16 +56,18 @@ class Status:
         return sum(tally.n for tally in self.tallies)
 
     @property
-    def core_hours(self) -> float:
-        """What all launches have taken, in core-hours."""
-        return sum(tally.core_seconds for tally in self.tallies) / 3600
+    def core_hours(self) -> float | None:
+        """What all launches have taken, in core-hours; None if it was not asked for."""
+        return None if self.done_per_hour is None else sum(tally.core_seconds for tally in self.tallies) / 3600
 
     @property
     def core_hours_left(self) -> float | None:
         """What the rest is expected to take in core-hours, by the mean of finished jobs of the same kind and protocol.
 
-        None if no job of some kind has finished yet.
+        None if no job of some kind has finished yet, or it was not asked for.
         """
+        if self.core_hours is None:
+            return None
         done: dict[tuple[str, str | None], list[float]] = {}
         for tally in self.tallies:
             if tally.state == "done":
