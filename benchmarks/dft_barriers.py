@@ -14,8 +14,9 @@ from pymatgen.core import Structure
 
 from hemiec.engines.mlip.potential import calculator
 from hemiec.engines.mlip.protocol import MlipProtocol
-from hemiec.transport.hops import choose_walk, end_points
-from hemiec.transport.saddle import SaddleSearch, find_saddle
+from hemiec.errors import NotConvergedError
+from hemiec.transport.energies import HopCalculation
+from hemiec.transport.hops import perovskite_network, vacancy
 
 FMAX = 0.05
 N_IMAGES = 5
@@ -75,24 +76,23 @@ def count(host: Structure, protocol: MlipProtocol, *, max_steps: int = 300) -> C
         Of the band.
     """
     shared = calculator(protocol)
-    walk = choose_walk(host, "O", n_hops=1, seed=0)
-    vacancies = [Structure.from_dict(d) for d in walk.vacancy_structures]
+    calculation = HopCalculation(host, perovskite_network(host, "O"), shared)
+    hop = calculation.hop(0)
+    if hop.forward_barrier is None:
+        raise NotConvergedError(f"{host.formula}: {hop.reason}")
+    first, last = calculation.end_points(0)
     _Counted.calls = 0
-    relaxed = [_relaxed(vacancy, shared) for vacancy in vacancies]
+    index = calculation.network.atom_index
+    assert index is not None
+    for end in (calculation.network.start[0], calculation.network.end[0]):
+        _relax(vacancy(host, int(index[end])), shared)
     end_calls = _Counted.calls
-    first, last = end_points(host, walk.hops[0], *relaxed)
-    saddle = protocol.saddle
-    search = SaddleSearch(
-        n_images=saddle.n_images, band_fmax=saddle.band_fmax_eV_per_A, band_max_steps=saddle.band_max_steps,
-        spring=saddle.spring_eV_per_A2, fmax=saddle.fmax_eV_per_A, max_steps=saddle.max_steps,
-    )  # fmt: skip
-    path = find_saddle(first, last, shared, search)
     _Counted.calls = 0
     barrier, force, converged = _cold_band(_atoms(first), _atoms(last), shared, max_steps)
     return Count(
         n_atoms=len(first),
-        search_calls=path.n_force_calls,
-        search_barrier=path.forward_barrier,
+        search_calls=hop.n_force_calls,
+        search_barrier=hop.forward_barrier,
         end_point_calls=end_calls,
         band_calls=_Counted.calls,
         band_barrier=barrier,
@@ -101,14 +101,10 @@ def count(host: Structure, protocol: MlipProtocol, *, max_steps: int = 300) -> C
     )
 
 
-def _relaxed(structure: Structure, shared: Calculator) -> Structure:
+def _relax(structure: Structure, shared: Calculator) -> None:
     atoms = _atoms(structure)
     atoms.calc = _Counted(shared)
     BFGS(atoms, logfile=None).run(fmax=FMAX, steps=500)
-    return Structure(
-        structure.lattice, structure.species, atoms.positions, coords_are_cartesian=True,
-        site_properties=structure.site_properties,
-    )  # fmt: skip
 
 
 def _cold_band(first: Atoms, last: Atoms, shared: Calculator, max_steps: int) -> tuple[float, float, bool]:

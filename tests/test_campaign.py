@@ -114,7 +114,9 @@ BAD: dict[str, tuple[dict[str, Any] | str, list[str]]] = {
     "negative seed": ({"seed": -1}, ["'seed'", "greater than or equal to 0"]),
     "unknown quality": ({"sqs": {"quality": "superb"}}, ["'sqs.quality'", "'fast', 'standard' or 'best'", "'superb'"]),
     "null for a mapping": ({"sqs": None}, ["'sqs'", "None"]),
-    "mobile cation": ({"hops": {"mobile": "Sr"}}, ["hops.mobile", "'Sr'", "X site", "use one of O"]),
+    "mobile B cation": ({"hops": {"mobile": "Ti"}}, ["hops.mobile", "'Ti'", "is on B of SrTiO3", "use one of O, Sr"]),
+    "nothing mobile": ({"hops": {"mobile": "Li"}}, ["hops.mobile", "'Li'", "is not in SrTiO3", "use one of O, Sr"]),
+    "one temperature twice": ({"hops": {"temperatures_K": [300, 300]}}, ["hops.temperatures_K", "different"]),
     "open 4f shell": (
         {"space": [{"A": {"Pr": 1}, "B": {"Co": 1}}], "protocols": {"gap": "gpaw-fast"}},
         ["PrCoO3", "gpaw-fast does not treat Pr", "name no DFT protocol for it (null)"],
@@ -186,27 +188,26 @@ def kinds(campaign: Campaign) -> dict[tuple[str, str], str]:
 
 
 def test_the_jobs_of_a_candidate(tmp_path: Path) -> None:
-    campaign = load(tmp_path, hops={"n": 2})
+    campaign = load(tmp_path, hops={"n": 10, "batch": 8})
     assert {step for _, step in kinds(campaign)} == {
-        "sqs", "relax", "anneal", "relax-annealed", "basin", "gap-unpolarised", "gap",
-        "walk", "vacancy-1", "vacancy-2", "vacancy-3", "hop-1", "hop-2",
+        "sqs", "basin", "gap-unpolarised", "gap",
+        "network", "sample-1", "sample-2", "transport",
     }  # fmt: skip
     assert {p.phase_id.split("-")[0] for p in campaign.phases} == {"Sr", "Ti", "O2", "SrO", "TiO2"}
     assert len(campaign.reference_flows) == 5
-    assert len(set(campaign.job_uuids)) == len(campaign.job_uuids) == 13 + 5
+    assert len(set(campaign.job_uuids)) == len(campaign.job_uuids) == 8 + 5
 
 
 def test_jobs_wait_for_the_jobs_they_read(tmp_path: Path) -> None:
-    campaign = load(tmp_path, hops={"n": 2})
+    campaign = load(tmp_path, hops={"n": 10, "batch": 8})
     flow = campaign.candidate_flows[0]
     step = {job.uuid: job.metadata["hemiec"]["step"] for job in jobs_of(flow)}
     parents = {step[job.uuid]: {step[p] for p in parents} for job, parents in flow.iterflow()}
     assert parents == {
-        "sqs": set(), "relax": {"sqs"}, "anneal": {"relax"}, "relax-annealed": {"anneal"},
-        "basin": {"relax", "relax-annealed"}, "walk": {"basin", "sqs"},
+        "sqs": set(), "basin": {"sqs"}, "network": {"basin", "sqs"},
         "gap-unpolarised": {"basin", "sqs"}, "gap": {"gap-unpolarised"},
-        "vacancy-1": {"walk"}, "vacancy-2": {"walk"}, "vacancy-3": {"walk"},
-        "hop-1": {"walk", "vacancy-1", "vacancy-2"}, "hop-2": {"walk", "vacancy-2", "vacancy-3"},
+        "sample-1": {"network"}, "sample-2": {"network", "sample-1"},
+        "transport": {"network", "sample-1", "sample-2"},
     }  # fmt: skip
 
 
@@ -236,7 +237,7 @@ def test_uuids_are_the_same_in_every_process(tmp_path: Path) -> None:
     assert len(found[0][0]) > 20
 
 
-CELL = {"sqs", "relax", "anneal", "basin"}
+CELL = {"sqs", "basin"}
 GAP = {"gap-start", "gap"}
 
 
@@ -246,10 +247,14 @@ GAP = {"gap-start", "gap"}
         ({"name": "other", "description": "prose is not physics"}, "all"),
         ({"protocols": {"gap": "gpaw-standard"}}, "all but gap"),
         ({"protocols": {"gap": None}}, "all"),
-        ({"protocols": {"barrier": "mlip-7net-0"}}, CELL | GAP | {"walk"}),
+        ({"protocols": {"barrier": "mlip-7net-0"}}, CELL | GAP | {"network"}),
         ({"protocols": {"barrier": None}}, "all"),
         ({"protocols": {"relax": "mlip-7net-0"}}, {"sqs"}),
-        ({"hops": {"n": 5}}, CELL | GAP),
+        ({"hops": {"n": 5}}, CELL | GAP | {"network"}),
+        ({"hops": {"n": 16}}, CELL | GAP | {"network", "sample"}),  # the hops computed so far serve
+        ({"hops": {"interval_eV": 0.1}}, CELL | GAP | {"network"}),
+        ({"hops": {"temperatures_K": [300, 900]}}, CELL | GAP | {"network", "sample"}),
+        ({"sqs": {"members": 3}}, "all"),  # one cation on each site: there is one structure
         ({"sqs": {"max_atoms": 40}}, set()),
         ({"sqs": {"quality": "fast"}}, set()),
         ({"seed": 1}, set()),
@@ -417,7 +422,7 @@ def test_there_are_flows() -> None:
 def test_hops_depend_on_how_their_vacancies_were_relaxed(tmp_path: Path) -> None:
     def hops(barrier: Any) -> set[str]:
         flows = load(tmp_path, protocols={"barrier": barrier, "gap": None}).candidate_flows
-        return {j.uuid for flow in flows for j in jobs_of(flow) if j.metadata["hemiec"]["kind"] == "hop"}
+        return {j.uuid for flow in flows for j in jobs_of(flow) if j.metadata["hemiec"]["kind"] == "sample"}
 
-    loose = {"parent": "mlip-chgnet", "name": "loose", "relax": {"fmax_eV_per_A": 0.2}}
+    loose = {"parent": "mlip-chgnet", "name": "loose", "saddle": {"fmax_eV_per_A": 0.2}}
     assert hops("mlip-chgnet") and not hops("mlip-chgnet") & hops(loose)

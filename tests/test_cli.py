@@ -235,13 +235,14 @@ def test_paths_are_in_gridfs_and_come_back_through_the_job_store(finished: Setti
 
     database = open_database(finished)
     store = database.job_store()
-    relax = database["outputs"].find_one({"metadata.hemiec.kind": "relax"})
+    relax = database["outputs"].find_one({"metadata.hemiec.kind": "reference"})
     assert "blob_uuid" in relax["output"]["trajectory"]
     output = store.get_output(relax["uuid"], load=True)
     assert len(output["trajectory"]["energy"]) == output["n_force_calls"] > 1
-    hop = database["outputs"].find_one({"metadata.hemiec.kind": "hop"})
-    assert "blob_uuid" in hop["output"]["images"]
-    assert len(store.get_output(hop["uuid"], load=True)["images"]) == len(hop["output"]["energies"]) == 3
-    assert re.fullmatch(r"[0-9a-f]{12}", hop["output"]["protocol_hash"])
+    sample = database["outputs"].find_one({"metadata.hemiec.kind": "sample"})
+    assert all("blob_uuid" in hop["images"] for hop in sample["output"]["hops"])
+    for hop in store.get_output(sample["uuid"], load=True)["hops"]:
+        assert len(hop["images"]) == len(hop["energies"]) == 3
+    assert re.fullmatch(r"[0-9a-f]{12}", sample["output"]["protocol_hash"])
     store.close()
     database.close()

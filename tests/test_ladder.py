@@ -430,7 +430,7 @@ def test_descriptors_promote_and_only_the_promoted_are_computed(
         "SrTiO3": None,
         "BaTiO3": None,
     }
-    assert (n_jobs(database, "sqs"), n_jobs(database, "basin"), n_jobs(database, "walk")) == (2, 2, 0)
+    assert (n_jobs(database, "sqs"), n_jobs(database, "basin"), n_jobs(database, "network")) == (2, 2, 0)
     references = database["fireworks"].distinct("spec.hemiec.phase_id", {"spec.hemiec.kind": "reference"})
     assert {phase.split("-")[0] for phase in references} == {"Sr", "Ba", "Ti", "O2", "SrO", "BaO", "TiO2"}
     status = read_status(queue, "climb")
@@ -600,7 +600,7 @@ def test_a_climb_to_the_top_with_a_candidate_that_fails_and_comes_back(
     assert tiers_of(database) == {"CaTiO3": "descriptors", "SrTiO3": "barrier", "BaTiO3": "barrier"}
     assert stopped(database)["SrTiO3"] is None and stopped(database)["BaTiO3"] is None
     assert [t.promoted for t in read_status(queue, "climb").tiers] == [2, 2, 0]
-    assert n_jobs(database, "walk") == 2
+    assert n_jobs(database, "network") == 2
 
     build(database, failures=queue.failures)
     found = [CandidateDoc.model_validate(raw) for raw in database["candidates"].find({}, {"_id": 0})]

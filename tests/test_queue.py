@@ -115,13 +115,12 @@ def test_counts_costs_and_what_is_left(queue: FireWorksQueue, launchpad: LaunchP
     assert queue.states(list(listed)) == listed
     assert sum(queue.seconds(list(listed)).values()) / 3600 == pytest.approx(status.core_hours)
     # Every kind once: what is left has a measure.
-    for kind in ("relax", "anneal", "relax", "basin"):
-        run_one(launchpad, kind)
+    run_one(launchpad, "basin")
     for _ in range(len(load().reference_flows)):
         run_one(launchpad, "reference", seconds=72)
     status = read_status(queue, "small", costs=True)
-    assert status.core_hours_left == pytest.approx(0.04, rel=0.1)  # four jobs of the failed candidate
-    assert status.jobs_settled and status.n_blocked == 4
+    assert status.core_hours_left == pytest.approx(0.01, rel=0.1)  # the basin of the failed candidate
+    assert status.jobs_settled and status.n_blocked == 1
     assert read_status(queue, "small").core_hours is None, "what was not gathered is missing, not zero"
     assert json.loads(json.dumps(status.to_json()))["core_hours_left"] == status.core_hours_left
 
@@ -140,7 +139,7 @@ def test_dry_run_predicts_from_what_finished_jobs_took(
     by_kind = {entry.kind: entry for entry in cost.kinds}
     assert by_kind["sqs"].n == 2 and by_kind["sqs"].n_measured == 2
     assert by_kind["sqs"].core_hours == pytest.approx(0.4, rel=0.01)
-    assert by_kind["relax"].core_hours is None and not cost.complete
+    assert by_kind["basin"].core_hours is None and not cost.complete
     assert sum(entry.n for entry in cost.kinds) == plan.added
 
 
@@ -211,7 +210,7 @@ def test_pause_cancel_resume_and_rerun(queue: FireWorksQueue, launchpad: LaunchP
         return result.output
 
     strontium = next(job.candidate_id for job in queue.jobs("small") if job.label == "SrTiO3")
-    assert "5 jobs paused" in hemiec("pause", "small", "--candidate", str(strontium))
+    assert "2 jobs paused" in hemiec("pause", "small", "--candidate", str(strontium))
     states = {job.state for job in queue.jobs("small") if job.candidate_id == strontium}
     assert states == {"paused"}
     assert {job.state for job in queue.jobs("small") if job.candidate_id != strontium} == {"ready", "waiting"}
@@ -222,7 +221,7 @@ def test_pause_cancel_resume_and_rerun(queue: FireWorksQueue, launchpad: LaunchP
     assert "2 jobs cancelled" in hemiec("cancel", "small", "--step", "sqs", "--yes")
     assert read_status(queue, "small").counts["cancelled"] == 2
     blocked = [job.step for job in queue.jobs("small") if job.blocked]
-    assert blocked.count("relax") == 2
+    assert blocked.count("basin") == 2
     assert "2 jobs may run again" in hemiec("resume", "small")
     failed = run_one(launchpad, "sqs", fails="hemiec.errors.StructureError: SrTiO3: no cell of 3.7 angstrom")
     shown = hemiec("errors", "small", "--tail", "5")
@@ -274,7 +273,7 @@ def test_ten_thousand_candidates_are_submitted_and_counted(
     submission = submit(queue, campaign)
     record_property("submit_s", time.monotonic() - started)
     assert submission.added == database["fireworks"].count_documents({})
-    assert submission.added > 5 * len(campaign.candidates) == 50_000
+    assert submission.added > 2 * len(campaign.candidates) == 20_000
     assert len(database["fireworks"].distinct("spec.hemiec.uuid")) == submission.added
     assert database["plans"].count_documents({"campaign": "large"}) == len(campaign.candidates)
     status = read_status(queue, "large", costs=True)

@@ -20,9 +20,10 @@ from hemiec.ranking.definition import DEFAULT, LeaderboardDefinition, load_defin
 from hemiec.ranking.export import to_csv, to_json, to_table
 from hemiec.ranking.leaderboard import pareto_layers, rank, score, shown_result
 from hemiec.schemas.calculations import GapStart
-from hemiec.schemas.documents import PROPERTIES, CandidateDoc, CandidateResult, CandidateSpec, HopSummary
+from hemiec.schemas.documents import PROPERTIES, CandidateDoc, CandidateResult, CandidateSpec
 from hemiec.schemas.leaderboard import Criterion, LeaderboardDoc
 from hemiec.schemas.quantity import Quantity
+from hemiec.schemas.transport import HopSummary
 
 DEFINITIONS = Path(__file__).parents[1] / "analysis" / "leaderboards"
 NOW = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
@@ -44,8 +45,8 @@ def quantities(gap: float | None, barrier: float | None, energy: float | None) -
 
 def result(plan: str, n_atoms: int, found: dict[str, Quantity]) -> CandidateResult:
     hop = HopSummary(
-        environment=f"hop of {plan}", forward_barrier=0.5, reverse_barrier=0.5, reaction_coordinate=[0.0, 1.4, 2.8],
-        energies=[0.0, 0.5, 0.0], job_uuid="uuid-hop",
+        hop=0, environment=f"hop of {plan}", forward_barrier=0.5, reverse_barrier=0.5,
+        reaction_coordinate=[0.0, 1.4, 2.8], energies=[0.0, 0.5, 0.0], job_uuid="uuid-hop",
     )  # fmt: skip
     return CandidateResult(
         plan_id=plan, n_atoms=n_atoms, hops=[hop], jobs=[], oxide_reaction=f"reaction of {plan}",

@@ -14,13 +14,15 @@ from pathlib import Path
 
 import pytest
 from plotly.offline import get_plotlyjs
+from transport_examples import dynamics, summary
 
 from hemiec.ranking.definition import DEFAULT
-from hemiec.ranking.report import chemical, interval, number, profile, spread, to_html
+from hemiec.ranking.report import profile, to_html
+from hemiec.ranking.text import chemical, interval, number, spread
 from hemiec.schemas.calculations import GapStart
-from hemiec.schemas.documents import HopSummary
 from hemiec.schemas.leaderboard import LeaderboardDoc, LeaderboardEntry
 from hemiec.schemas.quantity import Quantity
+from hemiec.schemas.transport import Band, HopSummary
 
 HOSTILE = "</script><script>alert(1)</script>"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -30,14 +32,15 @@ def hop(environment: str, forward: float | None, change: float = 0.1) -> HopSumm
     """Return a synthetic hop over 2.8 angstrom, or one that failed if forward is None."""
     if forward is None:
         return HopSummary(
-            environment=environment, forward_barrier=None, reverse_barrier=None, reaction_coordinate=[], energies=[],
+            hop=0, environment=environment, forward_barrier=None, reverse_barrier=None, reaction_coordinate=[],
+            energies=[],
             reason="NEB did not converge in 300 steps", job_uuid="uuid-of-a-failed-hop",
         )  # fmt: skip
     shape = [0.0, 0.3, 0.75, 1.0, 0.75, 0.3, 0.0]
     energies = [forward * s + change * i / 6 for i, s in enumerate(shape)]
     top = max(energies)
     return HopSummary(
-        environment=environment, forward_barrier=top, reverse_barrier=top - energies[-1],
+        hop=0, environment=environment, forward_barrier=top, reverse_barrier=top - energies[-1],
         reaction_coordinate=[2.8 * i / 6 for i in range(7)], energies=energies, job_uuid=f"uuid-hop-{environment}",
     )  # fmt: skip
 
@@ -158,11 +161,31 @@ def test_hostile_text_stays_text(doc: LeaderboardDoc) -> None:
     hops = [hop(dangerous, 0.5), hop(dangerous, None).model_copy(update={"reason": dangerous, "job_uuid": dangerous})]
     bad = Quantity.model_validate({**known(0.5, "eV").model_dump(), "method": dangerous, "unit": dangerous,
                                    "protocol": dangerous, "job_uuids": [dangerous]})  # fmt: skip
-    hostile = entry(1, dangerous, candidate_id=dangerous, formula=dangerous, oxide_reaction=dangerous, hops=hops,
-                    band_gap=bad, migration_barrier=missing("eV", dangerous))  # fmt: skip
+    transport = summary(0)
+    network = transport.network.model_copy(update={"environments": [dangerous] * len(transport.network.environments)})
+    unstable = {"hop_failures": {"3": dangerous}, "site_failures": {dangerous: dangerous}, "notes": [dangerous]}
+    named = dict.fromkeys(("mobile", "carriers_source", "stopped", "method"), dangerous)
+    transport = transport.model_copy(update={"network": network, **unstable, **named})
+    runs = dynamics()
+    lost = runs.points[0].vacancy_diffusivity.model_copy(update={"reason": dangerous})
+    point = runs.points[0].model_copy(update={"vacancy_diffusivity": lost})
+    runs = runs.model_copy(update={"points": [point, *runs.points[1:]], "missing": [dangerous], "method": dangerous})
+    hostile = entry(
+        1,
+        dangerous,
+        candidate_id=dangerous,
+        formula=dangerous,
+        oxide_reaction=dangerous,
+        hops=hops,
+        band_gap=bad,
+        migration_barrier=missing("eV", dangerous),
+        transport=transport,
+        dynamics=runs,
+    )
+    other = doc.entries[1].model_copy(update={"transport": summary(1)})  # fmt: skip
     page = outside_the_library(to_html(doc.model_copy(update={
         "title": dangerous, "description": dangerous, "campaign": dangerous, "name": dangerous,
-        "versions": {dangerous: dangerous}, "entries": [*doc.entries[1:], hostile],
+        "versions": {dangerous: dangerous}, "entries": [other, *doc.entries[2:], hostile],
     })))  # fmt: skip
     seen = Tags(page)
     assert seen.count("img") == 0
@@ -172,10 +195,40 @@ def test_hostile_text_stays_text(doc: LeaderboardDoc) -> None:
     assert "{{ 7*7 }}" in page
     data = json.loads(page.split('id="charts">')[1].split("</script>")[0])
     hovers = [p["hover"] for panel in data["panels"] for p in panel["points"]] + data["profiles"][-1]["hover"]
+    hovers += [p[key] for p in data["order"]["points"] for key in ("hover", "label")]
+    hovers += [p["hover"] for p in data["transport"][-1]["arrhenius"]["dynamics"]]
     allowed = re.compile(r"</?b>|<br>")
     assert any("&lt;img" in text for text in hovers)
     assert not any("<" in allowed.sub("", text) or "$" in text for text in hovers)
     assert all("<" not in span["label"] for shape in data["profiles"] for span in shape["hops"])
+
+
+def test_transport_is_shown(doc: LeaderboardDoc) -> None:
+    plain = to_html(doc)
+    assert 'id="order"' not in plain
+    assert "Transport of" not in plain
+    # By single hops the first is the easier one, by the effective barrier the second.
+    low = summary(1, mean=0.7, spread=0.2, hop_barrier=known(0.4, "eV"))
+    high = summary(2, mean=0.5, spread=0.02, hop_barrier=known(0.5, "eV"))
+    first = doc.entries[0].model_copy(update={"transport": low, "dynamics": dynamics()})
+    unseen = Quantity(value=None, unit="eV", method="m", reason="the network does not lead through the crystal")
+    third = summary(3, effective_barrier=unseen, hop_share=[0.0] * 144, correlation_factor=None,
+                    effective_barriers_by_axis=[None] * 3, log10_conductivity=None, carriers_per_formula_unit=None,
+                    log10_diffusivity=Band(median=[None] * 5, low=[None] * 5, high=[None] * 5))  # fmt: skip
+    second, last = (
+        e.model_copy(update={"transport": of}) for e, of in ((doc.entries[1], high), (doc.entries[2], third))
+    )
+    page = outside_the_library(to_html(doc.model_copy(update={"entries": [first, second, last, *doc.entries[3:]]})))
+    assert len(page) < len(outside_the_library(plain)) + 120_000
+    text = " ".join(" ".join(Tags(page).text).split())
+    for expected in (
+        "1 of 1 pairs of candidates change places", "1 of them with effective barriers", "has the lower single hops",
+        "Transport of O", f"{low.n_computed} of 144, 1 failed", "the search left the hop", "0.50, 0.55, —",
+        "0.060 eV", "Stopped: the",
+        "No effective barrier: the network does not lead through the crystal", "A note.", "below 4.0e−05",
+        "9.0e−05 [5.4e−05, 1.4e−04]", "0.66 eV [0.40, 0.90]", "3 hops seen within 100 ps", "the run at 900 K failed",
+    ):  # fmt: skip
+        assert expected in text, expected
 
 
 def test_intervals_corrections_and_dft_are_shown(doc: LeaderboardDoc) -> None:
@@ -286,7 +339,10 @@ def test_report_works_in_a_browser_without_network(doc: LeaderboardDoc, tmp_path
     sort = """<script>
       const head = document.querySelectorAll(".board th button")[4]; head.click(); head.click();
     </script></body>"""
-    content = to_html(doc.model_copy(update={"entries": [*doc.entries, hostile]}))
+    moved = doc.entries[0].model_copy(update={"transport": summary(1), "dynamics": dynamics()})
+    network = summary(2).network.model_copy(update={"environments": [HOSTILE] * 144})
+    hostile = hostile.model_copy(update={"transport": summary(2, network=network)})
+    content = to_html(doc.model_copy(update={"entries": [moved, *doc.entries[1:], hostile]}))
     content = content.replace("</title>", watch, 1).replace("</body>", sort)
     page.write_text(content, encoding="utf-8")
     command = [
@@ -297,7 +353,10 @@ def test_report_works_in_a_browser_without_network(doc: LeaderboardDoc, tmp_path
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     seen = done.stdout
     assert '<html lang="en">' in seen, "a script error, or a request that the page's policy refused"
-    assert seen.count('class="panel js-plotly-plot"') == 3
+    assert seen.count('class="panel js-plotly-plot"') == 5
+    assert seen.count('class="chart js-plotly-plot"') == 4
+    assert seen.count('<line class="hop') == 2 * 2 * 144
+    assert len(re.findall(r'<circle class="site" r="4.2" fill="rgb\(\d+,\d+,\d+\)" cx="-?[\d.]+"', seen)) == 2 * 36
     assert seen.count('class="profile js-plotly-plot"') == 6
     assert '<th title="Migration barrier" aria-sort="descending">' in seen
     rows = seen[seen.index("<tbody>") :]

@@ -122,9 +122,9 @@ def test_each_job_goes_to_the_workers_of_its_protocol(candidate: Make) -> None:
     categories = {step: category_of(one) for step, one in jobs.items()}
     dft = {step for step, category in categories.items() if category == "dft"}
     assert dft == {"gap-unpolarised", "static-unpolarised", "dft-hop-1"}
-    assert {categories[step] for step in ("sqs", "relax", "basin", "walk", "hop-1", "gap", "path-1")} == {"mlip"}
+    assert {categories[step] for step in ("sqs", "network", "sample-1", "transport", "gap", "path-1")} == {"mlip"}
     # Preparing and collecting is light, whatever the protocol says.
-    for step in ("sqs", "basin", "walk", "gap", "static", "path-1"):
+    for step in ("sqs", "network", "transport", "gap", "static", "path-1"):
         assert jobs[step].metadata["hemiec"]["resources"] == LIGHT.model_dump()
     assert jobs["gap-unpolarised"].metadata["hemiec"]["resources"]["walltime_min"] == 120
     assert jobs["static-unpolarised"].metadata["hemiec"]["resources"]["walltime_min"] == 1440
@@ -135,9 +135,7 @@ def test_other_resources_are_the_same_jobs(candidate: Make) -> None:
     on_gpu = {"name": "on-gpu", "parent": "mlip-chgnet", "resources": {"category": "gpu", "gpus": 1}}
     plain, gpu = all_jobs(spec), all_jobs(spec, relax=on_gpu, barrier=on_gpu)
     assert {step: one.uuid for step, one in plain.items()} == {step: one.uuid for step, one in gpu.items()}
-    assert {step for step in gpu if category_of(gpu[step]) == "gpu"} == {
-        *("relax", "anneal", "relax-annealed", "vacancy-1", "vacancy-2", "vacancy-3", "hop-1", "hop-2")
-    }
+    assert {step for step in gpu if category_of(gpu[step]) == "gpu"} == {*("basin", "sample-1")}
 
 
 def test_a_promotion_is_light() -> None:

@@ -22,7 +22,7 @@ def _choice(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose jobs of a campaign."""
     for option in (
         click.option("--uuid", "uuids", multiple=True, help="Only the job of this uuid; may be given again."),
-        click.option("--step", help="Only jobs of this step, such as hop-2, or of this kind, such as hop."),
+        click.option("--step", help="Only jobs of this step, such as sample-2, or of this kind, such as sample."),
         click.option("--candidate", help="Only jobs of this candidate_id."),
     ):
         command = option(command)

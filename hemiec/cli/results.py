@@ -12,6 +12,7 @@ from hemiec.errors import InputError
 from hemiec.files import write_whole
 from hemiec.schemas.documents import PROPERTIES, CandidateDoc
 from hemiec.schemas.leaderboard import LeaderboardDoc
+from hemiec.schemas.transport import TransportSummary
 from hemiec.store.database import Database
 
 PIPED_WIDTH = 110
@@ -109,6 +110,9 @@ def show(candidate_id: str, as_json: bool) -> None:
     console.print(table)
     for result in doc.results:
         console.print(f"plan {result.plan_id}: {result.n_atoms} atoms; {result.oxide_reaction or ''}", highlight=False)
+        if result.transport is not None:
+            for line in _transport_lines(result.transport):
+                console.print(f"  {line}", highlight=False)
         for hop in result.hops:
             barrier = hop.reason or f"{hop.forward_barrier:.3f} / {hop.reverse_barrier:.3f} eV"
             if hop.dft_forward_barrier is not None and hop.dft_reverse_barrier is not None:
@@ -196,6 +200,32 @@ def _load(raw: dict[str, Any]) -> CandidateDoc:
             f"candidate {raw.get('candidate_id')}: stored by another version of hemiec ({error.errors()[0]['msg']}).",
             mend="run `hemiec build`",
         ) from error
+
+
+def _transport_lines(found: TransportSummary) -> list[str]:
+    """Return in a few lines what governs the conduction of a candidate's mobile ion."""
+    single = found.hop_barrier
+    lines = [
+        f"{found.mobile} at {found.reference_temperature_K:g} K: {found.n_computed} of {found.n_hops} hops computed, "
+        f"{found.n_failed} without a saddle, {found.n_force_calls} force calls; {found.stopped}"
+    ]
+    if single.value is not None:
+        lines.append(f"median of single hops {single.value:.3f} eV ({single.min:.3f} to {single.max:.3f})")
+    if found.sites_in_use is not None and found.hops_in_use is not None:
+        lines.append(
+            f"current on {found.sites_in_use:.0%} of sites and {found.hops_in_use:.0%} of hops; highest saddle on the "
+            "way along each cell vector "
+            + ", ".join("none" if barrier is None else f"{barrier:.2f} eV" for barrier in found.bottlenecks)
+        )
+    for name, unit, band in (("D", "cm2/s", found.log10_diffusivity), ("sigma", "S/cm", found.log10_conductivity)):
+        if band is not None:
+            at = [
+                f"{T:g} K {m:.2f} [{low:.2f}, {high:.2f}]"
+                for T, m, low, high in zip(found.temperatures_K, band.median, band.low, band.high, strict=True)
+                if m is not None and low is not None and high is not None
+            ]
+            lines.append(f"log10 {name} ({unit}): {'; '.join(at) or 'nothing moves through the crystal'}")
+    return [*lines, *(f"note: {note}" for note in found.notes)]
 
 
 def _brief(doc: CandidateDoc) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from typing import cast, get_args
 
 import numpy as np
 from pymatgen.core import Element
-from scipy import stats
 
 import hemiec
 from hemiec.errors import InputError
@@ -36,8 +35,6 @@ MODEL = "bayesian-line-1"
 LEVEL = 0.9
 #: Fewer cells than this say too little of their own spread.
 MIN_GROUPS = 4
-#: Standard error of a median over that of a mean, for normal samples and many of them.
-MEDIAN_ERROR = math.sqrt(math.pi / 2)
 _CLASSES: dict[ChemistryClass, float] = {"closed-shell": 0.0, "open-shell": 1.0}
 #: A mean valence within this of an empty or a full shell counts as one.
 _SHELL_TOLERANCE = 0.1
@@ -105,9 +102,8 @@ def calibrated(
 
     A calibration is for the hash of the protocol that it was fitted to and no other, and for chemistries between those
     of its points; of several, the one with most cells is used. `value`, `min`, `max` and `std` are moved along the
-    fitted line; barriers end at 0. The interval holds the error of the correction and, for a barrier, the error of a
-    median of n hops, ``sqrt(pi / 2) t(0.95, 2n - 1) std / sqrt(n)``, added in squares on either side. A single hop has
-    no such error: its interval is about that hop, and `method` says so.
+    fitted line; barriers end at 0. The interval holds the error of the correction and that of the quantity itself, as
+    its own interval says (sites and hops that were not computed, several structures), added in squares on either side.
 
     Parameters
     ----------
@@ -136,7 +132,8 @@ def calibrated(
     prediction = line.predict(quantity.value, fraction, level=LEVEL)
     slope = line.slope(fraction).mean
     change = prediction.value - quantity.value
-    sampling = _sampling_error(name, quantity) * abs(slope)
+    own_low, own_high = quantity.interval or (quantity.value, quantity.value)
+    below, above = ((abs(edge - quantity.value) * abs(slope)) for edge in (own_low, own_high))
     floor = 0.0 if name == "migration_barrier" else -math.inf  # a line knows nothing of what a barrier can be
     moved = {
         edge: None if sample is None else max(floor, sample + change + (slope - 1) * (sample - quantity.value))
@@ -148,12 +145,12 @@ def calibrated(
             "value": max(floor, prediction.value),
             "std": None if quantity.std is None else quantity.std * abs(slope),
             "interval": (
-                max(floor, prediction.value - math.hypot(prediction.value - prediction.low, sampling)),
-                max(floor, prediction.value + math.hypot(prediction.high - prediction.value, sampling)),
+                max(floor, prediction.value - math.hypot(prediction.value - prediction.low, below)),
+                max(floor, prediction.value + math.hypot(prediction.high - prediction.value, above)),
             ),
             "uncorrected": quantity.value,
             "calibration": calibration.calibration_id,
-            "method": quantity.method + _explain(name, quantity, calibration, fit),
+            "method": quantity.method + _explain(quantity, calibration, fit),
         }
     )
 
@@ -178,21 +175,11 @@ def _choose(
     return max(fitting, key=lambda pair: (pair[1].n_groups, pair[1].n_points, pair[0].calibration_id), default=None)
 
 
-def _sampling_error(name: str, quantity: Quantity) -> float:
-    """Return half the 90 % interval of the median of a barrier over hops, in the unit; 0 for other quantities."""
-    if name != "migration_barrier" or quantity.n < 2 or quantity.std is None:
-        return 0.0
-    t = float(stats.t.ppf((1 + LEVEL) / 2, 2 * quantity.n - 1))
-    return MEDIAN_ERROR * t * quantity.std / math.sqrt(quantity.n)
-
-
-def _explain(name: str, quantity: Quantity, calibration: CalibrationDoc, fit: CalibrationFit) -> str:
+def _explain(quantity: Quantity, calibration: CalibrationDoc, fit: CalibrationFit) -> str:
     assert quantity.value is not None
     text = f"; corrected to {calibration.high_protocol} ({calibration.calibration_id}: {fit.n_groups} cells)"
     if not fit.range[0] <= quantity.value <= fit.range[1]:
         text += f", extrapolated beyond its points ({fit.range[0]:.2f} to {fit.range[1]:.2f} {fit.unit})"
-    if name == "migration_barrier" and quantity.n < 2:
-        text += ", 90 % interval of the one hop computed"
     return text
 
 

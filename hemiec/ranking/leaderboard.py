@@ -183,4 +183,6 @@ def _entry(doc: CandidateDoc, *, rank: int | None, score: float | None, pareto_l
         warren_cowley_rms=result.warren_cowley_rms if result else None,
         icet_l1=result.icet_l1 if result else None,
         hops=result.hops if result else [],
+        transport=result.transport if result else None,
+        dynamics=result.dynamics if result else None,
     )

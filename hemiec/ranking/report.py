@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from itertools import combinations, pairwise
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from hemiec.ranking.export import COLUMNS, CORRECTED, MISSING, Column, distinct_methods, method_mark, missing_reasons
 from hemiec.ranking.leaderboard import quantity
-from hemiec.schemas.documents import HopSummary
+from hemiec.ranking.text import chemical, interval, number, plotly_text, spread
+from hemiec.ranking.transport_panels import MOST_RANKS, band, hops_for, order_panel, scientific, transport_panels
 from hemiec.schemas.leaderboard import LeaderboardDoc, LeaderboardEntry
 from hemiec.schemas.quantity import Quantity
+from hemiec.schemas.transport import HopSummary
 
 TEMPLATE = "report.html.jinja"
 #: The properties that are drawn against each other, in pairs.
 DRAWN = tuple(column for column in COLUMNS if column.property != "formation_enthalpy_from_oxides_per_atom")
-#: Amounts in a formula: a number after an element, a bracket or another subscript's end.
-AMOUNT = re.compile(r"(?<=[A-Za-z)\]])(\d+(?:\.\d+)?)")
 #: Width given to a hop without a path, in angstrom: about one oxygen-oxygen distance in a perovskite.
 UNKNOWN_HOP_LENGTH = 2.8
 #: Gap between two hops in a profile, in angstrom.
@@ -33,8 +31,9 @@ POINTS_BETWEEN = 12
 def to_html(doc: LeaderboardDoc) -> str:
     """Return the leaderboard as one self-contained HTML file of about 5 MB.
 
-    It holds the sortable table, the ranked properties against each other, and a card per candidate
-    with its energy profile and provenance. plotly.js is inlined, and a content security policy
+    It holds the sortable table, the order by effective barrier beside that by single hops, the ranked properties
+    against each other, and a card per candidate with its conducting network, barriers, Arrhenius curve, energy
+    profiles and provenance. plotly.js is inlined, and a content security policy
     forbids the page to ask any host for anything.
     """
     from jinja2 import Environment, StrictUndefined
@@ -54,6 +53,8 @@ def to_html(doc: LeaderboardDoc) -> str:
         charts={
             "panels": [_panel(doc, x, y) for x, y in combinations(DRAWN, 2)],
             "profiles": [profile(entry.hops) for entry in doc.entries],
+            "order": order_panel(doc.entries),
+            "transport": [transport_panels(entry.transport, entry.dynamics) for entry in doc.entries],
         },
         # The library itself, from the installed package, goes in as it is.
         plotly_js=Markup(get_plotlyjs()),
@@ -61,6 +62,10 @@ def to_html(doc: LeaderboardDoc) -> str:
         number=number,
         spread=spread,
         interval=interval,
+        band=band,
+        most_ranks=MOST_RANKS,
+        hops_for=hops_for,
+        scientific=scientific,
         method_mark=method_mark,
         MISSING=MISSING,
         CORRECTED=CORRECTED,
@@ -69,52 +74,10 @@ def to_html(doc: LeaderboardDoc) -> str:
     )
 
 
-def number(value: float | None, digits: int) -> str:
-    """Return a number for people: fixed digits, a true minus sign, a dash if it is missing."""
-    if value is None:
-        return MISSING
-    text = f"{value:.{digits}f}"
-    # -0.00 reads as a result; it is a rounded zero.
-    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
-
-
-def spread(found: Quantity, digits: int) -> str:
-    """Return the range or the deviation of the samples and their number, such as ``0.31–0.82 (n = 6)``."""
-    if found.value is None or found.n == 0:
-        return ""
-    if found.n > 1 and found.min is not None and found.max is not None:
-        separator = "–" if found.min >= 0 else " to "
-        return f"{number(found.min, digits)}{separator}{number(found.max, digits)} (n = {found.n})"
-    if found.std is not None:
-        return f"± {number(found.std, digits)} (n = {found.n})"
-    return f"n = {found.n}"
-
-
-def interval(found: Quantity, digits: int) -> str:
-    """Return the 90 % interval, such as ``[0.38, 0.71]``; nothing if there is none."""
-    if found.value is None or found.interval is None:
-        return ""
-    return f"[{number(found.interval[0], digits)}, {number(found.interval[1], digits)}]"
-
-
-def chemical(formula: str) -> Markup:
-    """Return a formula as safe HTML with its amounts as subscripts."""
-    parts = AMOUNT.split(formula)
-    return Markup("").join(
-        Markup("<sub>{}</sub>").format(part) if index % 2 else escape(part) for index, part in enumerate(parts)
-    )
-
-
-def plotly_text(text: str) -> str:
-    """Return text that plotly shows as it is: its HTML subset and its TeX are switched off."""
-    return html.escape(text).replace("$", "&#36;").replace("\n", " ")
-
-
 def profile(hops: Sequence[HopSummary]) -> dict[str, Any]:
-    """Return the energy along each hop of a vacancy's walk, hops side by side.
+    """Return the energy along each computed hop, hops side by side.
 
-    Each hop starts at zero in its own first minimum, which may be another tilt basin than the one the
-    hop before ended in. Between computed states, where the energy is stationary, the line is the
+    Each hop has its zero at its first site. Between computed states, where the energy is stationary, the line is the
     cubic with zero slope at both.
 
     Returns

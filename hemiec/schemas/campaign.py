@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, StrictInt, field_validator
 
+from hemiec.schemas.dynamics import DynamicsSettings
 from hemiec.schemas.ladder import Ladder
 from hemiec.schemas.quantity import Document
 
@@ -73,6 +74,13 @@ class SqsSettings(Document):
     max_atoms: int = Field(
         50, ge=5, le=1000, strict=True, description="Largest cell, vacant sites counted as atoms; unit 1."
     )
+    members: int = Field(
+        1,
+        ge=1,
+        le=20,
+        strict=True,
+        description="Structures per candidate whose spread goes into energies and barriers; unit 1.",
+    )
     quality: Literal["fast", "standard", "best"] = Field("standard", description="Search effort.")
     shape: Literal["free", "compact"] = Field(
         "free", description="The best of all well-shaped cells, or the one with the most distant periodic images."
@@ -106,13 +114,59 @@ class ProtocolNames(Document):
 
 
 class HopSettings(Document):
-    """Which hops are sampled."""
+    """Which ion moves, and how much of its network is computed."""
 
-    mobile: str = Field("O", description="Species that moves, on the X sublattice.")
-    n: int = Field(3, ge=1, le=100, strict=True, description="Hops along the vacancy's walk; unit 1.")
+    mobile: str = Field(
+        "O", description="Species that moves by vacancies: an anion along octahedron edges, or Li, Na, ... on A."
+    )
+    n: int = Field(24, ge=1, le=1000, strict=True, description="Hops computed at most; unit 1.")
+    batch: int = Field(
+        8, ge=1, le=100, strict=True, description="Hops computed before the model is asked again which matter; unit 1."
+    )
+    interval_eV: float = Field(
+        0.05,
+        gt=0,
+        le=2,
+        description="No more hops are computed once half the 90 % interval of the effective barrier is below, in eV.",
+    )
+    reference_temperature_K: float | None = Field(
+        None,
+        gt=0,
+        le=3000,
+        description="Temperature of the effective barrier, in K; null for 300 of cations and 1000 of anions.",
+    )
+    temperatures_K: list[float] | None = Field(
+        None,
+        min_length=1,
+        max_length=50,
+        description="Temperatures of diffusion and conductivity, in K; null for 300 to 600 of cations and 600 to 1300 "
+        "of anions.",
+    )
+    carriers: float | None = Field(
+        None,
+        gt=0,
+        le=3,
+        description="Mobile vacancies per formula unit, for the conductivity; unit 1; null: those of the composition.",
+    )
     confirm: int = Field(
         1, ge=0, le=100, strict=True, description="How many of them `protocols.confirm` computes again; unit 1."
     )
+
+    def reference_K(self, charge: float) -> float:
+        """Return the temperature of the effective barrier of an ion of this charge, in K."""
+        return self.reference_temperature_K or (300.0 if charge > 0 else 1000.0)
+
+    def temperatures(self, charge: float) -> list[float]:
+        """Return the temperatures of diffusion and conductivity of an ion of this charge, in K."""
+        usual = (300.0, 350.0, 400.0, 500.0, 600.0) if charge > 0 else (600.0, 700.0, 800.0, 1000.0, 1300.0)
+        return self.temperatures_K or list(usual)
+
+    @field_validator("temperatures_K")
+    @classmethod
+    def _are_temperatures(cls, value: list[float] | None) -> list[float] | None:
+        if value is not None and (min(value) <= 0 or max(value) > 3000 or len(set(value)) < len(value)):
+            raise ValueError("expected different temperatures above 0 and up to 3000 K")
+        return None if value is None else sorted(value)
 
 
 class BudgetSettings(Document):
@@ -146,6 +200,9 @@ class CampaignSpec(Document):
     sqs: SqsSettings = Field(default_factory=SqsSettings, description="Special quasirandom structures.")
     protocols: ProtocolNames = Field(default_factory=ProtocolNames, description="Which protocol for which property.")
     hops: HopSettings = Field(default_factory=HopSettings, description="Which hops.")
+    dynamics: DynamicsSettings | None = Field(
+        None, description="Molecular dynamics beside the network's diffusion, hours per run; null for none."
+    )
     budget: BudgetSettings = Field(default_factory=BudgetSettings, description="What the campaign may spend.")
     ladder: Ladder | None = Field(
         None, description="Tiers, what promotes and budgets; null computes everything for all candidates."

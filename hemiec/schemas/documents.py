@@ -8,7 +8,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from hemiec.schemas.calculations import ElectronicStructure, GapStart
+from hemiec.schemas.dynamics import ArrheniusDoc
 from hemiec.schemas.quantity import Document, Quantity
+from hemiec.schemas.transport import HopSummary, TransportSummary
 
 SCHEMA_VERSION = 1
 #: Reason of a quantity that the campaign turned off.
@@ -200,57 +202,24 @@ class SqsEnsemble(Document):
 class BasinDoc(Document):
     """The lowest of several relaxations of one cell: its octahedral-tilt basin."""
 
-    structure: dict[str, Any] = Field(description="pymatgen Structure of the lowest relaxation.")
-    step: str = Field(description="Which relaxation it is: relax (from the SQS) or relax-annealed.")
+    structure: dict[str, Any] = Field(
+        description="pymatgen Structure of the lowest relaxation, sites labelled A, B, X."
+    )
+    step: str = Field(
+        description="Which start it came from: displaced, annealed, or a tilt system and its orientation (Pnma 1)."
+    )
     energy_per_atom: float = Field(description="Its energy, in eV/atom.")
     max_force: float = Field(description="Largest force on an atom, in eV/angstrom.")
-    energies_per_atom: dict[str, float] = Field(description="Energy of every relaxation compared, in eV/atom.")
-
-
-class Hop(Document):
-    """One hop of a vacancy between two neighbouring sites of the host cell."""
-
-    from_site: int = Field(description="Index of the first vacant site in the host structure.")
-    to_site: int = Field(description="Index of the site that is vacant after the hop.")
-    image: list[int] = Field(description="Periodic image of to_site, in lattice vectors.")
-    distance: float = Field(description="Distance between the two sites in the relaxed host, in angstrom.")
-    environment: str = Field(description="Species around the path midpoint: A-A pair and shared B, as 'La-Sr | Co'.")
-
-
-class HopWalkDoc(Document):
-    """A walk of one vacancy through a relaxed cell: consecutive hops share an end point."""
-
-    mobile: str = Field(description="Species that moves, such as O.")
-    vacancies: list[int] = Field(description="Vacant site before hop 1, after hop 1, ...; indices in the host.")
-    hops: list[Hop] = Field(description="The hops in order.")
-    host: dict[str, Any] = Field(
-        description="pymatgen Structure: relaxed cell without vacancy, sites labelled A, B, X."
+    energies_per_atom: dict[str, float] = Field(description="Start to energy of its relaxation, in eV/atom.")
+    tilt: str = Field(description="Tilts of the lowest in Glazer's notation with angles, or `mixed`.")
+    space_group: str | None = Field(
+        description="Space group of the ternary compound with that tilt; null if not named."
     )
-    vacancy_structures: list[dict[str, Any]] = Field(
-        description="pymatgen Structures: the host without each of `vacancies`, unrelaxed, same order of atoms."
-    )
-
-
-class HopBarrierDoc(Document):
-    """Minimum-energy path of one hop with forward and reverse barriers."""
-
-    hop: Hop = Field(description="Which hop.")
-    forward_barrier: float = Field(description="Saddle minus initial minimum, in eV.")
-    reverse_barrier: float = Field(description="Saddle minus final minimum, in eV.")
-    reaction_coordinate: list[float] = Field(description="Path length from the initial minimum, in angstrom.")
-    energies: list[float] = Field(description="Initial minimum, saddle, final minimum, relative to the first, in eV.")
-    initial_energy: float = Field(description="Energy of the initial minimum, in eV per cell; the model's own zero.")
-    max_force: float = Field(description="Largest force on an atom at the saddle, in eV/angstrom.")
-    n_images: int = Field(description="Moving images of the band; unit 1.")
-    n_steps: int = Field(description="Optimiser steps; unit 1.")
-    n_force_calls: int = Field(description="Energy-and-force evaluations; unit 1.")
-    elapsed_s: float = Field(description="Wall time in s.")
-    method: str = Field(description="Saddle search and its settings.")
+    tilts: dict[str, str] = Field(description="Start to tilts of its relaxation.")
+    failed: dict[str, str] = Field(description="Start to the reason why it did not relax.")
+    n_force_calls: int = Field(description="Energy-and-force evaluations of all starts; unit 1.")
     protocol: str = Field(description="Protocol name.")
     protocol_hash: str = Field(description="Hash of the protocol's physics.")
-    images: list[dict[str, Any]] | dict[str, Any] = Field(
-        description="pymatgen Structures along the path (kept in GridFS)."
-    )
     versions: dict[str, str] = Field(description="Versions of hemiec, the engine and ASE.")
 
 
@@ -267,39 +236,11 @@ class ReferenceDoc(Document):
     last_updated: datetime = Field(description="When this document was built, UTC.")
 
 
-class HopSummary(Document):
-    """A hop as a candidate shows it: environment, barriers, profile."""
-
-    environment: str = Field(description="Species around the path midpoint, as 'La-Sr | Co'.")
-    forward_barrier: float | None = Field(description="Saddle minus initial energy, in eV; null if it failed.")
-    reverse_barrier: float | None = Field(description="Saddle minus final energy, in eV; null if it failed.")
-    reaction_coordinate: list[float] = Field(description="Path length from the initial state, in angstrom.")
-    energies: list[float] = Field(description="Energy of each image relative to the initial state, in eV.")
-    reason: str | None = Field(None, description="Why there is no barrier; null if there is one.")
-    job_uuid: str = Field(description="jobflow job of the saddle search.")
-    dft_forward_barrier: float | None = Field(
-        None, description="The same by DFT single points at minima and saddle, in eV; null if not computed."
-    )
-    dft_reverse_barrier: float | None = Field(None, description="As dft_forward_barrier, of the reverse hop, in eV.")
-    vacancy_formation_energies: list[float] = Field(
-        default_factory=list,
-        description="Of the initial and the final vacancy at fixed cell, against half an O2 molecule with the "
-        "protocol's correction, in eV; empty if a job or O2 is missing, or another species moves.",
-    )
-    dft_vacancy_formation_energies: list[float] = Field(
-        default_factory=list, description="The same by DFT at the same geometries, in eV; empty if not computed."
-    )
-    dft_protocol: str | None = Field(None, description="DFT protocol of these.")
-    dft_protocol_hash: str | None = Field(None, description="Hash of its physics.")
-    dft_reason: str | None = Field(None, description="Why they are missing though asked for; else null.")
-    dft_job_uuid: str | None = Field(None, description="jobflow job of the DFT single points.")
-
-
 class JobRecord(Document):
     """One job of a candidate."""
 
     uuid: str = Field(description="jobflow uuid.")
-    step: str = Field(description="Which step of the workflow: sqs, relax, walk, vacancy-1, hop-1, gap, ...")
+    step: str = Field(description="Which step of the workflow: sqs, relax, network, sample-1, gap, ...")
     name: str = Field(description="Job name.")
     state: str = Field(description="completed, failed or missing.")
     completed_at: str | None = Field(None, description="When it finished, ISO 8601.")
@@ -335,9 +276,16 @@ class CandidateResult(Document):
     shortest_image_distance: float | None = Field(
         None, description="Shortest distance between periodic images, in angstrom."
     )
+    tilt: str | None = Field(None, description="Octahedral tilts of the relaxed SQS, Glazer's notation with angles.")
     warren_cowley_rms: float | None = Field(None, description="SQS error wc4; unit 1.")
     icet_l1: float | None = Field(None, description="SQS error L1 of icet's cluster vector; unit 1.")
-    hops: list[HopSummary] = Field(default_factory=list, description="The vacancy hops in the order of the walk.")
+    hops: list[HopSummary] = Field(default_factory=list, description="The hops computed, in the order of computing.")
+    transport: TransportSummary | None = Field(
+        None, description="Network, energies and conduction of the mobile ion; null if there is none."
+    )
+    dynamics: ArrheniusDoc | None = Field(
+        None, description="Diffusion by molecular dynamics, beside the network's; null if there is none."
+    )
     jobs: list[JobRecord] = Field(description="All jobs of this plan, done or not.")
     versions: dict[str, str] = Field(default_factory=dict, description="Code versions of the jobs.")
 

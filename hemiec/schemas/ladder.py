@@ -10,7 +10,7 @@ from hemiec.errors import did_you_mean
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.schemas.quantity import Document
 
-TierName = Literal["descriptors", "relax", "barrier", "gap", "confirm"]
+TierName = Literal["descriptors", "relax", "barrier", "gap", "confirm", "dynamics"]
 #: The tiers in the order of their cost. `descriptors` computes nothing: every candidate comes with them.
 TIERS: tuple[TierName, ...] = get_args(TierName)
 Direction = Literal["minimise", "maximise"]

@@ -8,8 +8,9 @@ from typing import Literal
 from pydantic import Field
 
 from hemiec.schemas.calculations import GapStart
-from hemiec.schemas.documents import HopSummary
+from hemiec.schemas.dynamics import ArrheniusDoc
 from hemiec.schemas.quantity import Document, Quantity
+from hemiec.schemas.transport import HopSummary, TransportSummary
 
 
 class Criterion(Document):
@@ -50,7 +51,13 @@ class LeaderboardEntry(Document):
     shortest_image_distance: float | None = Field(None, description="Between periodic images, in angstrom.")
     warren_cowley_rms: float | None = Field(None, description="SQS error wc4; unit 1.")
     icet_l1: float | None = Field(None, description="SQS error L1; unit 1.")
-    hops: list[HopSummary] = Field(default_factory=list, description="Vacancy hops with energy profiles.")
+    hops: list[HopSummary] = Field(default_factory=list, description="Hops computed, with energy profiles.")
+    transport: TransportSummary | None = Field(
+        None, description="Network, energies and conduction of the mobile ion; null if no result is shown."
+    )
+    dynamics: ArrheniusDoc | None = Field(
+        None, description="Diffusion by molecular dynamics, beside the network's; null if there is none."
+    )
 
 
 class LeaderboardDoc(Document):

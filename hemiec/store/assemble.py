@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from statistics import mean, stdev
 from typing import Any, Literal
 
-import numpy as np
 from pymatgen.core import Composition
+from scipy import stats
 
 from hemiec.composition.fractions import VACANCY
 from hemiec.engines.mlip.protocol import MlipProtocol
@@ -15,15 +16,24 @@ from hemiec.engines.protocol import Protocol, load_protocol
 from hemiec.engines.protocol import ProtocolReference as Reference
 from hemiec.errors import HemiecError, ThermoError
 from hemiec.schemas.calculations import GapDoc, GapStart
-from hemiec.schemas.documents import NOT_ASKED, CandidateResult, CandidateSpec, HopSummary, JobRecord
+from hemiec.schemas.documents import NOT_ASKED, CandidateResult, CandidateSpec, JobRecord
+from hemiec.schemas.dynamics import ArrheniusDoc
 from hemiec.schemas.quantity import Quantity
+from hemiec.schemas.transport import HopSummary, TransportSummary
 from hemiec.thermo.formation import FormationEnergy, from_elements, from_oxides
 from hemiec.thermo.references import element_phase
 from hemiec.units import EV, EV_PER_ATOM
 
 Output = Mapping[str, Any]
 #: First word of the steps that numbers come from, to their tier.
-_TIER = {"basin": "relax", "hop": "barrier", "gap": "gap", "static": "confirm", "dft": "confirm"}
+_TIER = {
+    "basin": "relax",
+    "sample": "barrier",
+    "transport": "barrier",
+    "gap": "gap",
+    "static": "confirm",
+    "dft": "confirm",
+}
 
 
 @dataclass(frozen=True)
@@ -72,14 +82,14 @@ class Plan:
 def assemble(plan: Plan) -> CandidateResult:
     """Return everything that a plan's finished jobs say about its candidate."""
     sqs, basin, gap = plan.output("sqs"), plan.output("basin"), _gap(plan)
-    hops = _hops(plan)
+    barrier, transport = _transport(plan)
     from_e, _ = _formation(plan, "relax", from_elements, "formation energy from the elements")
     from_o, reaction = _formation(plan, "relax", from_oxides, "formation enthalpy from binary oxides at 0 K")
     confirmed, _ = _formation(plan, "confirm", from_oxides, "formation enthalpy from binary oxides at 0 K")
     return CandidateResult(
         plan_id=plan.plan_id,
         band_gap=_band_gap(plan, gap),
-        migration_barrier=_barrier(plan, hops),
+        migration_barrier=barrier,
         formation_energy_per_atom=from_e,
         formation_enthalpy_from_oxides_per_atom=from_o,
         oxide_reaction=reaction,
@@ -89,11 +99,14 @@ def assemble(plan: Plan) -> CandidateResult:
         energy_per_atom=basin["energy_per_atom"] if basin else None,
         volume_per_atom=basin["structure"]["lattice"]["volume"] / len(basin["structure"]["sites"]) if basin else None,
         structure=basin["structure"] if basin else None,
+        tilt=basin.get("tilt") if basin else None,
         n_atoms=sqs["n_atoms"] if sqs else None,
         shortest_image_distance=sqs["shortest_image_distance"] if sqs else None,
         warren_cowley_rms=sqs["warren_cowley_rms"] if sqs else None,
         icet_l1=sqs["icet_l1"] if sqs else None,
-        hops=hops,
+        hops=_hops(plan),
+        transport=transport,
+        dynamics=_dynamics(plan),
         jobs=[_record(plan, job) for job in plan.jobs],
         versions=_versions(plan),
     )
@@ -146,28 +159,43 @@ def _gap_method(gap: GapDoc) -> str:
 
 
 def _hops(plan: Plan) -> list[HopSummary]:
-    summaries = []
-    walk = plan.output("walk")
+    """Return the hops computed in the first structure, those whose saddle was not found included."""
+    summaries: list[HopSummary] = []
+    network = plan.output("network")
     for job in plan.jobs:
-        if job["kind"] != "hop":
+        output = plan.output(job["step"]) if job["kind"] == "sample" and "." not in job["step"] else None
+        if network is None or output is None:
             continue
-        number = int(job["step"].split("-")[1])
-        environment = walk["hops"][number - 1]["environment"] if walk else f"hop {number}"
-        output = plan.output(job["step"])
-        summaries.append(
-            HopSummary(
-                environment=environment,
-                forward_barrier=output["forward_barrier"] if output else None,
-                reverse_barrier=output["reverse_barrier"] if output else None,
-                reaction_coordinate=output["reaction_coordinate"] if output else [],
-                energies=output["energies"] if output else [],
-                reason=None if output else plan.why_missing(job["step"]),
-                job_uuid=job["uuid"],
-                vacancy_formation_energies=_vacancies(plan, job["step"], "relax"),
-                dft_vacancy_formation_energies=_vacancies(plan, f"dft-{job['step']}", "confirm"),
-                **_dft_hop(plan, f"dft-{job['step']}"),
+        environments = network["network"]["environments"]
+        for hop in output["hops"]:
+            dft_step = f"dft-hop-{len([s for s in summaries if s.reason is None]) + 1}"
+            summaries.append(
+                HopSummary(
+                    hop=hop["hop"],
+                    environment=environments[hop["hop"]],
+                    forward_barrier=hop["forward_barrier"],
+                    reverse_barrier=hop["reverse_barrier"],
+                    reaction_coordinate=hop["reaction_coordinate"],
+                    energies=hop["energies"],
+                    job_uuid=job["uuid"],
+                    vacancy_formation_energies=_vacancies(plan, hop, "relax"),
+                    dft_vacancy_formation_energies=_vacancies(plan, plan.output(dft_step), "confirm"),
+                    **_dft_hop(plan, dft_step),
+                )
             )
-        )
+        summaries += [
+            HopSummary(
+                hop=failed["hop"],
+                environment=environments[failed["hop"]],
+                forward_barrier=None,
+                reverse_barrier=None,
+                reaction_coordinate=[],
+                energies=[],
+                reason=failed["reason"],
+                job_uuid=job["uuid"],
+            )
+            for failed in output["failed_hops"]
+        ]
     return summaries
 
 
@@ -191,53 +219,52 @@ def _dft_hop(plan: Plan, step: str) -> dict[str, Any]:
     }
 
 
-def _vacancies(plan: Plan, step: str, tier: Literal["relax", "confirm"]) -> list[float]:
+def _vacancies(plan: Plan, hop: Mapping[str, Any] | None, tier: Literal["relax", "confirm"]) -> list[float]:
     """Return the formation energies of a hop's initial and final vacancy, in eV; empty if anything is missing."""
-    hop, host = plan.output(step), plan.output({"relax": "basin", "confirm": "static"}[tier])
-    walk = plan.output("walk")
+    host, network = plan.output({"relax": "basin", "confirm": "static"}[tier]), plan.output("network")
     references = {"relax": plan.references, "confirm": plan.dft_references}[tier]
     O2 = energies_of(references, plan.outputs).get(element_phase("O").phase_id)
-    if hop is None or host is None or walk is None or walk["mobile"] != "O" or O2 is None:
+    if hop is None or host is None or network is None or network["mobile"] != "O" or O2 is None:
         return []
-    if tier == "relax" and (
-        "initial_energy" not in hop or plan.protocols.get("relax") != plan.protocols.get("barrier")
-    ):
+    if tier == "relax" and plan.protocols.get("relax") != plan.protocols.get("barrier"):
         return []
     mu_O = O2 + _protocol(plan, tier).thermo.o2_correction_eV_per_O
-    host_energy = (
-        host["energy_per_atom"] * len(host["structure"]["sites"]) if tier == "relax" else host["lowest"]["energy"]
-    )
     if tier == "relax":
+        host_energy = host["energy_per_atom"] * len(host["structure"]["sites"])
         ends = [hop["initial_energy"], hop["initial_energy"] + hop["energies"][-1]]
     else:
+        host_energy = host["lowest"]["energy"]
         ends = [hop["energies"][0], hop["energies"][-1]]
     return [float(energy) + mu_O - float(host_energy) for energy in ends]
 
 
-def _barrier(plan: Plan, hops: list[HopSummary]) -> Quantity:
-    done = [hop for hop in hops if hop.forward_barrier is not None and hop.reverse_barrier is not None]
-    jobs = [job for job in plan.jobs if job["kind"] == "hop"]
-    method = (
-        "median of forward and reverse barriers of single vacancy hops, improved-tangent band and minimum-mode saddle"
+def _transport(plan: Plan) -> tuple[Quantity, TransportSummary | None]:
+    """Return the effective migration barrier with its provenance, and all that is known of transport."""
+    job, output = plan.job("transport"), plan.output("transport")
+    if job is None or output is None:
+        reason = plan.why_missing("transport")
+        return Quantity(value=None, unit=EV, method="effective migration barrier", reason=reason), None
+    summary = TransportSummary.model_validate(output)
+    samples = [j["uuid"] for j in plan.jobs if j["kind"] == "sample" and (plan.output(j["step"]) or {}).get("hops")]
+    barrier = summary.effective_barrier.model_copy(
+        update={
+            "protocol": job["protocol"],
+            "protocol_hash": job["protocol_hash"],
+            "job_uuids": [job["uuid"], *samples],
+        }
     )
-    if not jobs:
-        return Quantity(value=None, unit=EV, method=method, reason=plan.why_missing("hop-1"))
-    method += f" with {_model(plan, 'barrier')}, std over both directions"
-    if not done:
-        return Quantity(value=None, unit=EV, method=method, reason=hops[0].reason)
-    barriers = np.array([b for hop in done for b in (hop.forward_barrier, hop.reverse_barrier)], dtype=float)
-    return Quantity(
-        value=float(np.median(barriers)),
-        unit=EV,
-        method=method,
-        n=len(done),
-        std=float(barriers.std(ddof=1)),
-        min=float(barriers.min()),
-        max=float(barriers.max()),
-        protocol=jobs[0]["protocol"],
-        protocol_hash=jobs[0]["protocol_hash"],
-        job_uuids=[hop.job_uuid for hop in done],
-    )
+    return barrier, summary
+
+
+def _dynamics(plan: Plan) -> ArrheniusDoc | None:
+    """Return what molecular dynamics says, with the jobs that it was computed by."""
+    job, output = plan.job("dynamics"), plan.output("dynamics")
+    if job is None or output is None:
+        return None
+    found = ArrheniusDoc.model_validate(output)
+    runs = [j["uuid"] for j in plan.jobs if j["kind"] == "dynamics-run" and plan.output(j["step"]) is not None]
+    energy = found.activation_energy.model_copy(update={"job_uuids": [job["uuid"], *runs]})
+    return found.model_copy(update={"activation_energy": energy})
 
 
 def _protocol(plan: Plan, tier: str) -> Protocol:
@@ -263,31 +290,48 @@ def _formation(
     try:
         protocol = _protocol(plan, tier)
         method = f"{method}, {_model(plan, tier)}"
-        output, job = plan.output(step), plan.job(step)
-        if output is None or job is None:
+        finished = [job for job in plan.jobs if _of_step(job, step) and plan.output(job["step"]) is not None]
+        if not finished:
             raise ThermoError(plan.why_missing(step))
         _require_comparable(plan.candidate, protocol, compute)
         correction = protocol.thermo.o2_correction_eV_per_O
-        energy = output["energy_per_atom"] if tier == "relax" else output["lowest"]["energy_per_atom"]
-        result = compute(plan.candidate, energy, energies_of(references, plan.outputs), correction, made=_made(plan))
+        known, made = energies_of(references, plan.outputs), _made(plan)
+        # One per special quasirandom structure; the confirmation has one.
+        outputs = [plan.outputs[job["uuid"]]["output"] for job in finished]
+        energies = [o["energy_per_atom"] if tier == "relax" else o["lowest"]["energy_per_atom"] for o in outputs]
+        results = [compute(plan.candidate, energy, known, correction, made=made) for energy in energies]
     except HemiecError as error:
         return Quantity(value=None, unit=EV_PER_ATOM, method=method, reason=_reason(plan, references, error)), None
+    result, values = results[0], [found.value for found in results]
     uses_o2 = any(phase.is_molecule for phase in result.phases)
-    own = (
-        [j["uuid"] for j in plan.jobs if j["step"] == output["step"]]
-        if tier == "relax"
-        else [output["starts"][0]["job_uuid"]]
-    )
+    own = [] if tier == "relax" else [output["starts"][0]["job_uuid"] for output in outputs]
+    several = len(values) > 1
     return Quantity(
-        value=result.value,
+        value=mean(values),
         unit=EV_PER_ATOM,
-        method=f"{method}{f', O2 {correction:+g} eV/O' if uses_o2 else ''}",
-        n=1,
+        method=f"{method}{f', O2 {correction:+g} eV/O' if uses_o2 else ''}"
+        f"{', mean and std over special quasirandom structures' if several else ''}",
+        n=len(values),
+        std=stdev(values) if several else None,
+        min=min(values) if several else None,
+        max=max(values) if several else None,
+        interval=_interval_of_mean(values) if several else None,
         protocol=protocol.name,
-        protocol_hash=job["protocol_hash"],
-        job_uuids=[job["uuid"], *own],
+        protocol_hash=finished[0]["protocol_hash"],
+        job_uuids=[*(job["uuid"] for job in finished), *own],
         reference_job_uuids=[references[phase.phase_id]["uuid"] for phase in result.phases],
     ), result.reaction
+
+
+def _interval_of_mean(values: list[float]) -> tuple[float, float]:
+    """Return the 90 % interval of the mean that two or more values were drawn around, by Student's t."""
+    error = stats.t.ppf(0.95, len(values) - 1) * stdev(values) / len(values) ** 0.5
+    return mean(values) - error, mean(values) + error
+
+
+def _of_step(job: Mapping[str, Any], step: str) -> bool:
+    """Return whether a job is that step of any of the special quasirandom structures."""
+    return str(job["step"]).split(".")[0] == step
 
 
 def _made(plan: Plan) -> Composition | None:

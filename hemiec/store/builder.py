@@ -24,7 +24,7 @@ from hemiec.store.calibration import current_calibrations
 from hemiec.store.database import Database
 
 #: Raise it when a change here or in `assemble` changes what is built: everything is then built anew.
-BUILDER_VERSION = 3
+BUILDER_VERSION = 4
 #: Large parts of outputs that no number is made from.
 _NOT_NEEDED = {
     "output.images": 0,

@@ -17,7 +17,7 @@ from hemiec.schemas.campaign import SqsSettings
 from hemiec.schemas.documents import CandidateSpec, ShellParameter, SqsDoc, SqsEnsemble, SublatticeOrder
 from hemiec.structures.cells import Rows, Shape, most_compact, shortest_image_distance
 from hemiec.structures.ensemble import Member, choose_members, mean_error
-from hemiec.structures.parent import FloatArray, IntArray, Supercell
+from hemiec.structures.parent import FloatArray, IntArray, Supercell, cubic_perovskite
 from hemiec.structures.plain import as_dict
 from hemiec.structures.plan import CellPlan, lattice_parameter, net_charge, plan_cell
 from hemiec.structures.problem import Problem, root_mean_square
@@ -33,10 +33,12 @@ from hemiec.structures.templates import (
     scoring_parent,
     templates,
 )
-from hemiec.structures.tilts import TILTS, tilted_positions
+from hemiec.structures.tilts import TILTS, fitting_tilts, tilted_positions
 
 #: Random displacements that let octahedra tilt and Jahn-Teller modes start, in angstrom.
 DISPLACEMENT = 0.03
+#: Fractional coordinates closer than this are the same site of an ideal cell.
+_SAME_SITE = 1e-4
 
 
 def make_sqs(
@@ -214,9 +216,27 @@ def _document(
         n_runs=found.n_runs if found else 0,
         truncated=bool(found and found.truncated),
         cutoffs=list(CUTOFFS),
-        notes=_notes(settings, plan, nearest),
+        notes=_notes(settings, plan, nearest, decorated.rows),
         versions={"hemiec": __version__, "sqs_engine": str(ENGINE_VERSION), **icet_version()},
     )
+
+
+def vacant_sites(doc: SqsDoc) -> dict[str, FloatArray]:
+    """Return the sites that a special quasirandom structure leaves vacant, in its ideal cell.
+
+    Returns
+    -------
+    Sublattice to fractional coordinates, shape=(n_vacant, 3); sublattices without vacancies are left out.
+    """
+    cell = Supercell(cubic_perovskite(), doc.supercell)
+    filled = np.array([site["abc"] for site in doc.ideal_structure["sites"]])
+    apart = cell.positions[:, None, :] - filled[None, :, :]
+    distance = np.abs(apart - np.round(apart)).max(axis=2).min(axis=1)
+    vacant = distance > _SAME_SITE
+    if vacant.sum() != len(cell) - len(filled):
+        raise StructureError(f"{doc.candidate.label}: the ideal cell and its supercell vectors do not belong together.")
+    names = np.array(cell.sublattices)
+    return {site: cell.positions[vacant & (names == site)] for site in "ABX" if np.any(vacant & (names == site))}
 
 
 def _judge(decorated: _Decorated, a: float, plan: CellPlan) -> tuple[list[ShellParameter], float, float]:
@@ -293,7 +313,7 @@ def _allowed(candidate: CandidateSpec, n_units: int, settings: SqsSettings) -> t
     )
 
 
-def _notes(settings: SqsSettings, plan: CellPlan, nearest: float) -> list[str]:
+def _notes(settings: SqsSettings, plan: CellPlan, nearest: float, rows: Rows) -> list[str]:
     notes = []
     if nearest < settings.min_image_distance:
         notes.append(
@@ -302,6 +322,10 @@ def _notes(settings: SqsSettings, plan: CellPlan, nearest: float) -> list[str]:
         )
     if plan.rounding > 0:
         notes.append(f"site fractions are rounded by up to {plan.rounding:.4f}")
+    if not fitting_tilts(np.array(rows)):
+        notes.append(
+            "this cell cuts the periods of all octahedral tilts: a tilted material ends higher in it than in others"
+        )
     return notes
 
 

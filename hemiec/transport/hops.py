@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Structure
+from pymatgen.core import DummySpecies, Structure
 
 from hemiec.errors import StructureError
-from hemiec.schemas.documents import Hop, HopWalkDoc
+from hemiec.schemas.transport import Hop
+from hemiec.transport.network import HopNetwork, undirected
 
-#: An octahedron edge is a/sqrt(2) long in the cubic parent; this reaches distorted ones too, in units of a.
+#: An octahedron edge is a/sqrt(2) long in the cubic parent, the way to the next A site a, to the second next sqrt(2) a;
+#: this reaches distorted ones too, in units of a.
 _EDGE_REACH = 1.2
 #: B cations sit a/2 from their anions and sqrt(5)/2 a from the next ones, in units of a.
 _BOND_REACH = 0.8
@@ -34,53 +36,236 @@ def label_sites(structure: Structure, ideal: Structure) -> Structure:
     return copy
 
 
-def octahedron_edge_hops(structure: Structure, mobile: str = "O") -> list[Hop]:
-    """Return every directed nearest-neighbour anion hop along an octahedron edge.
+def perovskite_network(
+    host: Structure,
+    mobile: str = "O",
+    *,
+    ideal: Structure | None = None,
+    vacant: NDArray[np.float64] | None = None,
+) -> HopNetwork:
+    """Return the sites of a mobile species and its vacant ones in a perovskite, and every hop between neighbours.
 
-    Two anions are neighbours if they bind to the same B cation at an angle below 135 degrees: side by
-    side, not across the octahedron. In a tilted cell distance alone would add hops across voids and
-    miss stretched edges. Periodic images are separate hops.
+    Anions hop along octahedron edges: two of them are neighbours if they bind to the same B cation side by side, at an
+    angle below 135 degrees. Distance alone would add hops across voids of a tilted cell and miss stretched edges.
+    Cations on A hop through the windows of four anions to the six next A sites. Periodic images are separate hops.
 
     Parameters
     ----------
-    structure
-        Relaxed perovskite with a ``site`` property (A, B or X) on every site.
+    host
+        Relaxed cell with a ``site`` property (A, B or X) on every site.
     mobile
-        Species that hops; it must sit on the X sublattice.
+        Species that hops, on X or on A.
+    ideal
+        The undistorted cell, same atoms in the same order, in which neighbours are looked for: ions far off the centre
+        of their site are then no difficulty. Default: the host itself.
+    vacant
+        Fractional coordinates of the vacant sites of the mobile species' sublattice in the ideal cell,
+        shape=(n_vacant, 3).
 
     Raises
     ------
     StructureError
-        If the structure lacks the site labels or the mobile species.
+        If labels or the mobile species are missing, it sits on more than one sublattice or on B, host and ideal cell
+        differ, or a site has another number of neighbours than the perovskite structure gives it.
     """
+    labels = _labels(host)
+    frame = host if ideal is None else label_sites(ideal, host)
+    on = {labels[n] for n, site in enumerate(host) if site.specie.symbol == mobile}
+    if not on:
+        raise StructureError(f"{host.formula}: no mobile {mobile} in the cell.")
+    if on not in ({"A"}, {"X"}):
+        raise StructureError(
+            f"{host.formula}: {mobile} is on {' and '.join(sorted(on))}; a mobile species sits on X, or on A, and "
+            "there alone."
+        )
+    sublattice = on.pop()
+    complete = _with_vacant(frame, sublattice, vacant)
+    all_labels = _labels(complete)
+    members = [n for n, label in enumerate(all_labels) if label == sublattice]
+    directed = (_edges if sublattice == "X" else _windows)(complete, all_labels, members)
+    _require_neighbours(complete, members, directed, {"X": 8, "A": 6}[sublattice])
+    mobile_sites = [
+        n for n in members if isinstance(complete[n].specie, DummySpecies) or complete[n].specie.symbol == mobile
+    ]
+    return _network(host, complete, mobile_sites, directed)
+
+
+def cutoff_network(host: Structure, mobile: str, cutoff: float) -> HopNetwork:
+    """Return the sites of a species in any crystal, and the hops between those not farther apart than a cutoff.
+
+    Parameters
+    ----------
+    host
+        Relaxed cell.
+    mobile
+        Species that hops.
+    cutoff
+        Longest hop, in angstrom.
+
+    Raises
+    ------
+    StructureError
+        If the species is not in the cell, or no two of its sites are that close.
+    """
+    members = [n for n, site in enumerate(host) if site.specie.symbol == mobile]
+    if not members:
+        raise StructureError(f"{host.formula}: no mobile {mobile} in the cell.")
+    if not cutoff > 0:
+        raise StructureError(f"{host.formula}: a cutoff of {cutoff} angstrom; expected a length above 0.")
+    wanted = set(members)
+    centres, neighbours, images, _ = host.get_neighbor_list(cutoff)
+    directed = [
+        (int(i), int(j), tuple(int(x) for x in image))
+        for i, j, image in zip(centres, neighbours, images, strict=True)
+        if i in wanted and j in wanted
+    ]
+    if not directed:
+        raise StructureError(
+            f"{host.formula}: no two {mobile} sites are within {cutoff:g} angstrom.", mend="raise the cutoff"
+        )
+    return _network(host, host, members, directed)
+
+
+def hop_environments(host: Structure, network: HopNetwork) -> list[str]:
+    """Return what each hop passes: the A-A pair and shared B of an anion, the B cations round an A-site window.
+
+    An anion's reads ``La-Sr | Co``, a window's ``Ti-Ti-Ta-Zr``; in a host without site labels it is ``?``.
+    """
+    labels = host.site_properties.get("site")
+    if not labels or network.atom_index is None:
+        return ["?"] * network.n_hops
+    on_A = any(labels[n] == "A" for n in network.atom_index if n >= 0)
+    a = (host.volume / labels.count("B")) ** (1 / 3)
+    midpoints = network.frac_coords[network.start] @ network.lattice + network.displacements / 2
+    if on_A:
+        return ["-".join(_nearest(host, labels, point, "B", 4, 1.1 * a)) or "?" for point in midpoints]
+    return [
+        f"{'-'.join(_nearest(host, labels, point, 'A', 2, 0.9 * a)) or '?'} | "
+        f"{'-'.join(_nearest(host, labels, point, 'B', 1, 0.9 * a)) or '?'}"
+        for point in midpoints
+    ]
+
+
+def directed_hop(network: HopNetwork, hop: int, environment: str = "?") -> Hop:
+    """Return one hop of a network from its start to its end, by the indices of the host's ions.
+
+    Raises
+    ------
+    StructureError
+        If one of its sites is vacant in the host, or it leads onto the site's own periodic image: neither can be
+        computed as the hop of one vacancy.
+    """
+    i, j = int(network.start[hop]), int(network.end[hop])
+    if network.atom_index is None or min(network.atom_index[i], network.atom_index[j]) < 0:
+        raise StructureError(f"hop {hop} begins or ends at a site that holds no ion in the host.")
+    if i == j:
+        raise StructureError(f"hop {hop} leads onto its own periodic image.", mend="use a larger cell")
+    return Hop(
+        from_site=int(network.atom_index[i]),
+        to_site=int(network.atom_index[j]),
+        image=[int(x) for x in network.image[hop]],
+        distance=float(np.linalg.norm(network.displacements[hop])),
+        environment=environment,
+    )
+
+
+def _labels(structure: Structure) -> list[str]:
     labels = structure.site_properties.get("site")
     if not labels:
         raise StructureError(f"{structure.formula}: sites are not labelled A, B and X; make the cell with hemiec.")
-    anions = [n for n, site in enumerate(structure) if site.specie.symbol == mobile and labels[n] == "X"]
-    if not anions:
-        raise StructureError(f"{structure.formula}: no mobile {mobile} on the X sublattice.")
-    n_units = labels.count("B")
-    a = (structure.volume / n_units) ** (1 / 3)
-    centres, neighbours, images, distances = structure.get_neighbor_list(_EDGE_REACH * a)
-    bonds = {n: _bonds(structure, labels, n, a) for n in anions}
+    return list(labels)
+
+
+def _with_vacant(frame: Structure, sublattice: str, vacant: NDArray[np.float64] | None) -> Structure:
+    """Return the cell with a dummy on each vacant site, behind the ions."""
+    complete = frame.copy()
+    for position in [] if vacant is None else vacant:
+        complete.append(DummySpecies("X"), position, properties={"site": sublattice})
+    return complete
+
+
+Directed = list[tuple[int, int, tuple[int, ...]]]
+
+
+def _edges(structure: Structure, labels: list[str], members: list[int]) -> Directed:
+    """Return the hops along octahedron edges, as site, neighbour and its periodic image."""
+    a = (structure.volume / labels.count("B")) ** (1 / 3)
+    bonds = {n: _bonds(structure, labels, n, a) for n in members}
+    centres, neighbours, images, _ = structure.get_neighbor_list(_EDGE_REACH * a)
+    return [
+        (int(i), int(j), tuple(int(x) for x in image))
+        for i, j, image in zip(centres, neighbours, images, strict=True)
+        if i in bonds and j in bonds and _share_an_edge(bonds[i], bonds[j], image)
+    ]
+
+
+def _windows(structure: Structure, labels: list[str], members: list[int]) -> Directed:
+    """Return the hops between neighbouring A sites, as site, neighbour and its periodic image."""
+    a = (structure.volume / labels.count("B")) ** (1 / 3)
+    wanted = set(members)
+    centres, neighbours, images, _ = structure.get_neighbor_list(_EDGE_REACH * a)
+    return [
+        (int(i), int(j), tuple(int(x) for x in image))
+        for i, j, image in zip(centres, neighbours, images, strict=True)
+        if i in wanted and j in wanted
+    ]
+
+
+def _require_neighbours(structure: Structure, members: list[int], directed: Directed, expected: int) -> None:
+    counts = Counter(i for i, _, _ in directed)
+    wrong = [n for n in members if counts[n] != expected]
+    if wrong:
+        raise StructureError(
+            f"{structure.formula}: site {wrong[0]} ({structure[wrong[0]].species_string}) has {counts[wrong[0]]} "
+            f"neighbours to hop to, expected {expected} in a perovskite.",
+            mend="give the ideal cell and its vacant sites, or use a cutoff network",
+        )
+
+
+def _network(host: Structure, complete: Structure, sites: list[int], directed: Directed) -> HopNetwork:
+    """Return the network of these sites of the complete cell, at the positions of the relaxed host."""
+    number = {site: k for k, site in enumerate(sites)}
+    kept = [(number[i], number[j], image) for i, j, image in directed if i in number and j in number]
+    if not kept:
+        raise StructureError(f"{host.formula}: no two sites of the mobile species are neighbours.")
+    start, end, image = (np.array([hop[k] for hop in kept], dtype=np.int64) for k in range(3))
+    start, end, image = undirected(start, end, image)
+    # Relaxed positions nearest to the ideal ones, so that the images found there hold; vacant sites follow the drift.
+    shift = host.frac_coords - complete.frac_coords[: len(host)]
+    shift -= np.round(shift)
+    drift = shift.mean(axis=0)
+    positions = complete.frac_coords + np.vstack([shift, np.tile(drift, (len(complete) - len(host), 1))])
+    return HopNetwork(
+        lattice=np.array(host.lattice.matrix),
+        frac_coords=positions[sites],
+        start=start,
+        end=end,
+        image=image,
+        atom_index=np.array([n if n < len(host) else -1 for n in sites], dtype=np.int64),
+    )
+
+
+def _nearest(
+    structure: Structure, labels: list[str], point: NDArray[np.float64], label: str, n: int, reach: float
+) -> list[str]:
+    """Return the species of the nearest sites of a sublattice, in alphabetical order."""
+    near = sorted(structure.get_sites_in_sphere(point, reach), key=lambda s: s.nn_distance)
+    return sorted([s.specie.symbol for s in near if labels[s.index] == label][:n])
+
+
+def octahedron_edge_hops(structure: Structure, mobile: str = "O") -> list[Hop]:
+    """Return every directed nearest-neighbour anion hop along an octahedron edge."""
+    network = perovskite_network(structure, mobile)
+    environments = hop_environments(structure, network)
     hops = []
-    for i, j, image, distance in zip(centres, neighbours, images, distances, strict=True):
-        if i not in bonds or j not in bonds or not _share_an_edge(bonds[i], bonds[j], image):
+    for h in range(network.n_hops):
+        if network.onto_own_image[h]:
             continue
-        midpoint = structure.lattice.get_cartesian_coords(
-            (structure[i].frac_coords + structure[j].frac_coords + image) / 2
+        hop = directed_hop(network, h, environments[h])
+        back = hop.model_copy(
+            update={"from_site": hop.to_site, "to_site": hop.from_site, "image": [-x for x in hop.image]}
         )
-        hops.append(
-            Hop(
-                from_site=int(i),
-                to_site=int(j),
-                image=[int(x) for x in image],
-                distance=float(distance),
-                environment=_environment(structure, labels, midpoint, 0.9 * a),
-            )
-        )
-    if not hops:
-        raise StructureError(f"{structure.formula}: no two {mobile} sites share an octahedron edge.")
+        hops += [hop, back]
     return sorted(hops, key=lambda h: (h.from_site, h.to_site, h.image))
 
 
@@ -102,70 +287,6 @@ def _share_an_edge(one: Bonds, two: Bonds, image: NDArray[np.int_]) -> bool:
             cosine = float(vector @ other / np.linalg.norm(vector) / np.linalg.norm(other))
             return cosine > _EDGE_COSINE
     return False
-
-
-def _environment(structure: Structure, labels: list[str], midpoint: NDArray[np.float64], reach: float) -> str:
-    """Return 'A1-A2 | B': the two A cations and the B cation of the triangle the anion passes through."""
-    near = sorted(structure.get_sites_in_sphere(midpoint, reach), key=lambda s: s.nn_distance)
-    on_A = sorted(s.specie.symbol for s in [s for s in near if labels[s.index] == "A"][:2])
-    on_B = [s.specie.symbol for s in near if labels[s.index] == "B"][:1]
-    return f"{'-'.join(on_A) or '?'} | {on_B[0] if on_B else '?'}"
-
-
-def choose_walk(structure: Structure, mobile: str = "O", *, n_hops: int, seed: int = 0) -> HopWalkDoc:
-    """Return a self-avoiding walk of one vacancy that samples as many different surroundings as it can.
-
-    Consecutive hops share an end point, so n hops need n + 1 relaxed vacancies. The walk is found
-    by depth-first search from a seeded start; at each step the hop with the least sampled
-    surroundings comes first, and the most diverse walk seen within a fixed number of steps is kept.
-
-    Raises
-    ------
-    StructureError
-        If the cell has no walk of that many hops.
-    """
-    hops = octahedron_edge_hops(structure, mobile)
-    from_site: dict[int, list[Hop]] = {}
-    for hop in hops:
-        from_site.setdefault(hop.from_site, []).append(hop)
-    generator = np.random.default_rng(seed)
-    starts = generator.permutation(sorted(from_site))
-    shuffled = {site: [from_site[site][n] for n in generator.permutation(len(from_site[site]))] for site in starts}
-
-    best: list[Hop] = []
-    best_score = (-1, -1)
-    goal = min(n_hops, len({hop.environment for hop in hops}))
-    stack: deque[list[Hop]] = deque([hop] for site in reversed(starts) for hop in reversed(shuffled[site]))
-    for _ in range(20_000):
-        if not stack:
-            break
-        walk = stack.pop()
-        kinds = {hop.environment for hop in walk}
-        score = (len(walk), len(kinds))
-        if score > best_score:
-            best, best_score = walk, score
-        if len(walk) == n_hops:
-            if len(kinds) >= goal:
-                break
-            continue
-        visited = {walk[0].from_site, *(hop.to_site for hop in walk)}
-        onward = [hop for hop in shuffled[walk[-1].to_site] if hop.to_site not in visited]
-        onward.sort(key=lambda hop: hop.environment in kinds, reverse=True)  # the last is taken first
-        stack.extend([*walk, hop] for hop in onward)
-    if len(best) < n_hops:
-        raise StructureError(
-            f"{structure.formula}: no walk of {n_hops} hops over different {mobile} sites; "
-            f"the longest has {len(best)}.",
-            mend="ask for fewer hops or a larger cell",
-        )
-    vacancies = [best[0].from_site, *(hop.to_site for hop in best)]
-    return HopWalkDoc(
-        mobile=mobile,
-        vacancies=vacancies,
-        hops=best,
-        host=structure.as_dict(),
-        vacancy_structures=[vacancy(structure, site).as_dict() for site in vacancies],
-    )
 
 
 def vacancy(structure: Structure, site: int) -> Structure:

@@ -15,7 +15,7 @@ from hemiec.composition.space import enumerate_candidates
 from hemiec.engines.makers import refuse_elements
 from hemiec.engines.protocol import inlined, load_dft, load_mlip
 from hemiec.errors import CampaignError, EngineError
-from hemiec.schemas.campaign import CampaignSpec
+from hemiec.schemas.campaign import CampaignSpec, HopSettings
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.schemas.ladder import TIERS, TierName
 from hemiec.schemas.validation import read_yaml, validate
@@ -24,6 +24,7 @@ from hemiec.thermo.references import ReferencePhase, required_phases
 from hemiec.workflows.candidate import CandidateMaker
 from hemiec.workflows.identity import jobs_of
 from hemiec.workflows.references import ReferenceMaker
+from hemiec.workflows.transport import mobile_sites
 
 #: More candidates than this are no campaign: each is minutes to days of computing.
 MAX_CANDIDATES = 100_000
@@ -54,7 +55,9 @@ class Campaign:
     def maker(self) -> CandidateMaker:
         """The maker of every candidate's flow."""
         spec = self.spec
-        return CandidateMaker(seed=spec.seed, sqs=spec.sqs, protocols=spec.protocols, hops=spec.hops)
+        return CandidateMaker(
+            seed=spec.seed, sqs=spec.sqs, protocols=spec.protocols, hops=spec.hops, dynamics=spec.dynamics
+        )
 
     @cached_property
     def plan_ids(self) -> dict[str, str]:
@@ -228,22 +231,42 @@ def load_campaign(path: str | Path) -> Campaign:
             f"{where}: protocols.confirm: {dft['confirm'].name} is for gaps; its total energies are not converged.",
             mend="use one whose `energies` is true, such as gpaw-standard",
         )
+    if spec.dynamics is not None and names.barrier is None:
+        raise CampaignError(
+            f"{where}: dynamics needs a potential, and protocols.barrier is null.",
+            mend="name one under protocols.barrier, or take `dynamics` out",
+        )
     _check_ladder(spec, where)
     candidates = enumerate_candidates(spec, where=where, limit=MAX_CANDIDATES)
     for candidate in candidates:
         plan_cell(candidate, spec.sqs, where=f"{where}: {candidate.label}")
-        anions = [s for s in candidate.sites["X"] if s != VACANCY]
-        if names.barrier and spec.hops.mobile not in anions:
-            raise CampaignError(
-                f"{where}: hops.mobile is {spec.hops.mobile!r}, which is not on the X site of {candidate.label}.",
-                mend=f"use one of {', '.join(anions)}",
-            )
+        if names.barrier:
+            _require_mobile(candidate, spec.hops, where)
         for protocol in dft.values():
             try:
                 refuse_elements({s for site in candidate.sites.values() for s in site}, protocol)
             except EngineError as error:
                 raise CampaignError(f"{where}: {candidate.label}: {error.message}", mend=error.mend) from error
     return Campaign(spec, candidates)
+
+
+def _require_mobile(candidate: CandidateSpec, hops: HopSettings, where: str) -> None:
+    """Refuse a mobile species that is not on X, or on A, and there alone, and more vacancies than it has sites."""
+    mobile = hops.mobile
+    on = [site for site, species in candidate.sites.items() if mobile in species]
+    if on not in (["A"], ["X"]):
+        known = [s for site in ("X", "A") for s in candidate.sites[site] if s != VACANCY]
+        found = f"on {' and '.join(on)} of" if on else "not in"
+        raise CampaignError(
+            f"{where}: hops.mobile is {mobile!r}, which is {found} {candidate.label}; expected one of X or of A alone.",
+            mend=f"use one of {', '.join(known)}",
+        )
+    n_sites = mobile_sites(candidate, mobile)
+    if hops.carriers is not None and hops.carriers >= n_sites:
+        raise CampaignError(
+            f"{where}: hops.carriers is {hops.carriers:g}, and {mobile} has {n_sites:g} sites per formula unit of "
+            f"{candidate.label}, vacant ones included; expected fewer.",
+        )
 
 
 def _with_protocol_files(spec: CampaignSpec, folder: Path, where: str) -> CampaignSpec:
@@ -261,6 +284,11 @@ def _check_ladder(spec: CampaignSpec, where: str) -> None:
                 f"{where}: ladder: tier {name} needs a protocol, and protocols.{name} is null.",
                 mend=f"name one under protocols.{name}, or leave the tier out",
             )
+    if "dynamics" in names and spec.dynamics is None:
+        raise CampaignError(
+            f"{where}: ladder: tier dynamics needs settings, and `dynamics` is null.",
+            mend="write `dynamics: {}` for the usual ones, or leave the tier out",
+        )
     if "confirm" in names and "barrier" not in names and spec.protocols.barrier and spec.hops.confirm:
         raise CampaignError(
             f"{where}: ladder: tier confirm computes hops again, which tier barrier has to find first.",

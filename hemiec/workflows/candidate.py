@@ -6,49 +6,62 @@ import hashlib
 import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, Literal
 
 from jobflow import Flow, Job, Maker
 
 from hemiec.composition.fractions import VACANCY
-from hemiec.engines.makers import relax_maker, saddle_maker, starts_for
+from hemiec.engines.makers import saddle_maker, starts_for
 from hemiec.engines.protocol import load_dft, load_mlip
 from hemiec.engines.settings import GIVEN_START, LIGHT
 from hemiec.schemas.campaign import HopSettings, ProtocolNames, SqsSettings
 from hemiec.schemas.documents import CandidateSpec
+from hemiec.schemas.dynamics import DynamicsSettings
 from hemiec.structures.plan import plan_cell
+from hemiec.workflows.dynamics import DiffusionFromDynamicsMaker, DynamicsMaker
 from hemiec.workflows.identity import identify
-from hemiec.workflows.jobs import AnnealMaker, BasinMaker, HopBarrierMaker, HopWalkMaker, PathMomentsMaker
+from hemiec.workflows.jobs import BasinMaker, PathMomentsMaker
 from hemiec.workflows.solutions import solution_jobs
 from hemiec.workflows.sqs import SqsMaker
+from hemiec.workflows.transport import NetworkMaker, SampleMaker, TransportMaker
 
 #: What is computed for a candidate, in the order of its cost. Each needs the first.
-TIERS = ("relax", "barrier", "gap", "confirm")
+TIERS = ("relax", "barrier", "gap", "confirm", "dynamics")
 
 #: FireWorks runs high numbers first: what the longest jobs wait for, then the longest jobs, then the rest.
 PRIORITY = {
     "sqs": 90,
     "basin": 85,
-    "anneal": 82,
-    "relax": 80,
     "gap": 70,
     "static": 68,
     "dft-hop": 66,
-    "walk": 40,
-    "vacancy": 30,
-    "hop": 20,
+    "transport": 45,
+    "network": 40,
+    "sample": 30,
+    "dynamics": 10,
 }
 
 #: Kind of step to the part of the MLIP protocol that decides its result.
-_PROTOCOL_PART: dict[str, Literal["relax", "anneal", "saddle"]] = {
-    "relax": "relax",
-    "anneal": "anneal",
+_PROTOCOL_PART: dict[str, Literal["relax", "saddle"]] = {
     "basin": "relax",
-    "vacancy": "relax",
-    "hop": "saddle",
+    "sample": "saddle",
+    "transport": "saddle",
 }
 
+#: Time that a run of molecular dynamics gets, in min.
+DYNAMICS_WALLTIME_MIN = 1440
+
 Reference = str | dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One special quasirandom structure of a candidate, numbered from 1, and its lowest basin."""
+
+    number: int
+    sqs: Job
+    basin: Job
 
 
 @dataclass
@@ -66,7 +79,9 @@ class CandidateMaker(Maker):
     protocols
         Protocols of relaxation, barrier, gap and confirmation.
     hops
-        Mobile species and number of hops.
+        Mobile species, and how much of its network is computed.
+    dynamics
+        Molecular dynamics; None for none.
     """
 
     name: str = "candidate"
@@ -74,11 +89,13 @@ class CandidateMaker(Maker):
     sqs: SqsSettings = field(default_factory=SqsSettings)
     protocols: ProtocolNames = field(default_factory=ProtocolNames)
     hops: HopSettings = field(default_factory=HopSettings)
+    dynamics: DynamicsSettings | None = None
 
     @property
     def tiers(self) -> tuple[str, ...]:
-        """The tiers that the protocols allow."""
-        return tuple(tier for tier in TIERS if getattr(self.protocols, tier) is not None)
+        """The tiers that the campaign asks for."""
+        asked = {**dict(self.protocols), "dynamics": self.protocols.barrier and self.dynamics}
+        return tuple(tier for tier in TIERS if asked[tier] is not None)
 
     def plan_id(self, candidate: CandidateSpec) -> str:
         """Hash of charges, cell, protocols, hops and seed: equal plans give equal results."""
@@ -92,6 +109,7 @@ class CandidateMaker(Maker):
             "gap": load_dft(names.gap).hash if names.gap else None,
             "confirm": load_dft(names.confirm).hash if names.confirm else None,
             "hops": self.hops.model_dump(),
+            "dynamics": self.dynamics.model_dump() if self.dynamics else None,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -108,67 +126,59 @@ class CandidateMaker(Maker):
         """
         wanted = [tier for tier in self.tiers if tier in tiers]
         about = {"candidate_id": candidate.candidate_id, "label": candidate.label, "plan_id": self.plan_id(candidate)}
-        sqs = SqsMaker(name="sqs", settings=self.sqs.model_dump(), seed=self.seed).make(candidate.to_mongo())
-        identify(
-            sqs,
-            "sqs",
-            {
-                "candidate": candidate.candidate_id,
-                "oxidation_states": candidate.oxidation_states,
-                "seed": self.seed,
-                **self.sqs.model_dump(),
-            },
-            priority=PRIORITY["sqs"],
-            metadata={**about, "tier": "relax"},
-        )
-        basin, jobs = self._basin_jobs(sqs, {**about, "tier": "relax"})
-        jobs = [sqs, *jobs, basin]
-        hops: list[Job] = []
-        if self.protocols.barrier and ("barrier" in wanted or "confirm" in wanted):
-            others, hops = self._hop_jobs(basin, sqs, self.protocols.barrier, {**about, "tier": "barrier"})
+        members = [self._member(candidate, number, about) for number in range(1, self._n_members(candidate) + 1)]
+        jobs: list[Any] = [job for member in members for job in (member.sqs, member.basin)]
+        first = members[0]
+        samples: list[Job] = []
+        if self.protocols.barrier and {"barrier", "confirm", "dynamics"} & set(wanted):
+            networks, samples, transport = self._transport_jobs(members, candidate, self.protocols.barrier, about)
             if "barrier" in wanted:
-                jobs += [*others, *hops]
+                jobs += transport
+            elif "dynamics" in wanted:
+                jobs.append(networks[0])
+            if "dynamics" in wanted:
+                jobs += self._dynamics_jobs(networks[0], self.protocols.barrier, {**about, "tier": "dynamics"})
         if self.protocols.gap and "gap" in wanted:
-            jobs += self._gap_jobs(
-                basin, sqs, _species(candidate, self.sqs), self.protocols.gap, {**about, "tier": "gap"}
-            )
+            species = _species(candidate, self.sqs)
+            jobs += self._gap_jobs(first, species, self.protocols.gap, {**about, "tier": "gap"})
         if self.protocols.confirm and "confirm" in wanted:
-            jobs += self._confirm_jobs(
-                basin, sqs, hops, candidate, self.protocols.confirm, {**about, "tier": "confirm"}
-            )
+            jobs += self._confirm_jobs(first, samples, candidate, self.protocols.confirm, {**about, "tier": "confirm"})
         return Flow(jobs, name=f"{self.name} {candidate.label}")
 
-    def _basin_jobs(self, sqs: Job, about: dict[str, Any]) -> tuple[Job, list[Any]]:
-        """Return the job that keeps the lowest basin, and the relaxations that it compares."""
-        protocol = self.protocols.relax
-        relax = self._relax_job(protocol, sqs.output["structure"], relax_cell=True, name="relax cell")
-        self._identify(relax, "relax", {"sqs": sqs.uuid}, protocol, about)
-        shake = AnnealMaker(protocol=load_mlip(protocol).reference, seed=self.seed).make(relax.output["structure"])
-        self._identify(shake, "anneal", {"relax": relax.uuid, "seed": self.seed}, protocol, about)
-        again = self._relax_job(protocol, shake.output["structure"], relax_cell=True, name="relax annealed cell")
-        self._identify(again, "relax", {"anneal": shake.uuid}, protocol, about, step="relax-annealed")
-        basin = BasinMaker(protocol=load_mlip(protocol).reference).make(
-            {
-                job.metadata["hemiec"]["step"]: {
-                    key: job.output[key] for key in ("structure", "energy_per_atom", "max_force", "converged")
-                }
-                for job in (relax, again)
-            }
-        )
-        self._identify(basin, "basin", {"relaxations": [relax.uuid, again.uuid]}, protocol, about)
-        return basin, [relax, shake, again]
+    def _n_members(self, candidate: CandidateSpec) -> int:
+        """Return how many structures there are: one if no site is mixed."""
+        return self.sqs.members if plan_cell(candidate, self.sqs).mixed else 1
 
-    def _gap_jobs(
-        self, basin: Job, sqs: Job, species: list[str], protocol: Reference, about: dict[str, Any]
-    ) -> list[Any]:
+    def _member(self, candidate: CandidateSpec, number: int, about: dict[str, Any]) -> _Member:
+        """Return the jobs of one special quasirandom structure and its lowest basin."""
+        n = self._n_members(candidate)
+        sqs = SqsMaker(name="sqs", settings=self.sqs.model_dump(), seed=self.seed, member=number - 1).make(
+            candidate.to_mongo()
+        )
+        about = {**about, "tier": "relax"}
+        content = {
+            "candidate": candidate.candidate_id,
+            "oxidation_states": candidate.oxidation_states,
+            "seed": self.seed,
+            **self.sqs.model_dump(exclude={"members"}),
+            **({"member": number, "members": n} if n > 1 else {}),
+        }
+        identify(sqs, "sqs", content, step=_step("sqs", number), priority=PRIORITY["sqs"], metadata=about)
+        protocol = load_mlip(self.protocols.relax)
+        basin = BasinMaker(protocol=protocol.reference, seed=self.seed).make(sqs.output["ideal_structure"])
+        content = {"sqs": sqs.uuid, "seed": self.seed, "anneal": protocol.hash_of("anneal")}
+        self._identify(basin, "basin", content, self.protocols.relax, about, step=_step("basin", number))
+        return _Member(number, sqs, basin)
+
+    def _gap_jobs(self, member: _Member, species: list[str], protocol: Reference, about: dict[str, Any]) -> list[Any]:
         """Return the jobs of the band gap of the relaxed cell."""
         calculations, gap = solution_jobs(
             "gap",
             load_dft(protocol),
             species,
-            basin.output["structure"],
-            {"basin": basin.uuid},
-            supercell=sqs.output["supercell"],
+            member.basin.output["structure"],
+            {"basin": member.basin.uuid},
+            supercell=member.sqs.output["supercell"],
             priority=PRIORITY["gap"],
             metadata=about,
         )
@@ -176,9 +186,8 @@ class CandidateMaker(Maker):
 
     def _confirm_jobs(
         self,
-        basin: Job,
-        sqs: Job,
-        hops: list[Job],
+        member: _Member,
+        samples: list[Job],
         candidate: CandidateSpec,
         protocol: Reference,
         about: dict[str, Any],
@@ -190,19 +199,20 @@ class CandidateMaker(Maker):
             "static",
             dft,
             species,
-            basin.output["structure"],
-            {"basin": basin.uuid},
-            supercell=sqs.output["supercell"],
+            member.basin.output["structure"],
+            {"basin": member.basin.uuid},
+            supercell=member.sqs.output["supercell"],
             priority=PRIORITY["static"],
             metadata=about,
         )
         jobs: list[Any] = [*calculations, static]
-        for k, hop in enumerate(hops[: self.hops.confirm]):
-            path = PathMomentsMaker().make(hop.output, static.output["lowest"])
+        for k in range(min(self.hops.confirm, self.hops.n) if samples else 0):
+            sample = samples[k // self.hops.batch]
+            path = PathMomentsMaker(hop=k % self.hops.batch).make(sample.output["hops"], static.output["lowest"])
             identify(
                 path,
                 "path-moments",
-                {"hop": hop.uuid, "static": static.uuid},
+                {"sample": sample.uuid, "hop": k % self.hops.batch, "static": static.uuid},
                 step=f"path-{k + 1}",
                 priority=PRIORITY["dft-hop"],
                 metadata=about,
@@ -223,44 +233,98 @@ class CandidateMaker(Maker):
             jobs.append(saddle)
         return jobs
 
-    def _hop_jobs(
-        self, basin: Job, sqs: Job, protocol: Reference, about: dict[str, Any]
-    ) -> tuple[list[Any], list[Job]]:
-        """Return walk and vacancies, and the saddle searches."""
-        n = self.hops.n
-        walk = HopWalkMaker(mobile=self.hops.mobile, n_hops=n, seed=self.seed).make(
-            basin.output["structure"], sqs.output["ideal_structure"]
-        )
-        identify(
-            walk,
-            "walk",
-            {"basin": basin.uuid, "seed": self.seed, "mobile": self.hops.mobile, "n": n},
-            priority=PRIORITY["walk"],
-            metadata=about,
-        )
-        vacancies = []
-        for k in range(n + 1):
-            structure = walk.output["vacancy_structures"][k]
-            vacancy = self._relax_job(protocol, structure, relax_cell=False, name=f"relax vacancy {k + 1}")
-            self._identify(vacancy, "vacancy", {"walk": walk.uuid, "k": k}, protocol, about, step=f"vacancy-{k + 1}")
-            vacancies.append(vacancy)
-        hops = []
-        for k in range(n):
-            hop = HopBarrierMaker(name=f"hop {k + 1}", protocol=load_mlip(protocol).reference).make(
-                walk.output["host"],
-                walk.output["hops"][k],
-                vacancies[k].output["structure"],
-                vacancies[k + 1].output["structure"],
-            )
-            ends = [vacancies[k].uuid, vacancies[k + 1].uuid]
-            inputs = {"walk": walk.uuid, "k": k, "vacancies": ends}
-            self._identify(hop, "hop", inputs, protocol, about, step=f"hop-{k + 1}")
-            hops.append(hop)
-        return [walk, *vacancies], hops
+    def _transport_jobs(
+        self, members: list[_Member], candidate: CandidateSpec, protocol: Reference, about: dict[str, Any]
+    ) -> tuple[list[Job], list[Job], list[Job]]:
+        """Return the networks, the samples of the first structure, and all jobs of ion transport.
 
-    @staticmethod
-    def _relax_job(protocol: Reference, structure: Any, *, relax_cell: bool, name: str) -> Job:
-        return relax_maker(load_mlip(protocol), relax_cell=relax_cell, name=name).make(structure)
+        The samples of a structure follow one another, each choosing its hops by what is known from those before; once
+        enough is known the rest has nothing to do.
+        """
+        about = {**about, "tier": "barrier"}
+        loaded, hops = load_mlip(protocol), self.hops
+        charge = candidate.oxidation_states[hops.mobile]
+        aim = {
+            "interval_eV": hops.interval_eV,
+            "reference_temperature_K": hops.reference_K(charge),
+            "oxidation_states": candidate.oxidation_states,
+            "seed": self.seed,
+        }
+        networks: list[Job] = []
+        samples: list[list[Job]] = []
+        for member in members:
+            network = NetworkMaker(mobile=hops.mobile).make(member.basin.output["structure"], member.sqs.output)
+            content = {"basin": member.basin.uuid, "mobile": hops.mobile}
+            step = _step("network", member.number)
+            identify(network, "network", content, step=step, priority=PRIORITY["network"], metadata=about)
+            found: list[Job] = []
+            for k in range(ceil(hops.n / hops.batch)):
+                # The last may be smaller: a campaign that asks for more later finds the others done.
+                settings = {"n": min(hops.batch, hops.n - k * hops.batch), **aim}
+                sample = SampleMaker(name=f"sample hops {k + 1}", protocol=loaded.reference, settings=settings).make(
+                    network.output, [earlier.output for earlier in found]
+                )
+                content = {"network": network.uuid, "earlier": [job.uuid for job in found], **settings}
+                step = _step(f"sample-{k + 1}", member.number)
+                # One that failed does not hold up the others; without a network there is nothing to do.
+                self._identify(sample, "sample", content, protocol, about, step=step, despite_failures=k > 0)
+                found.append(sample)
+            networks.append(network)
+            samples.append(found)
+        beside = self.dynamics.temperatures_K if self.dynamics else []
+        temperatures = sorted({*hops.temperatures(charge), *beside})
+        settings = {**aim, "temperatures_K": temperatures, "carriers": hops.carriers}
+        transport = TransportMaker(protocol=loaded.reference, settings=settings).make(
+            candidate.to_mongo(),
+            [network.output for network in networks],
+            [[sample.output for sample in found] for found in samples],
+        )
+        content = {"samples": [[job.uuid for job in found] for found in samples], **settings}
+        self._identify(transport, "transport", content, protocol, about, despite_failures=True)
+        jobs = [job for network, found in zip(networks, samples, strict=True) for job in (network, *found)]
+        return networks, samples[0], [*jobs, transport]
+
+    def _dynamics_jobs(self, network: Job, protocol: Reference, about: dict[str, Any]) -> list[Job]:
+        """Return molecular dynamics of the first structure at every temperature, and the job that gathers them."""
+        if self.dynamics is None:
+            return []
+        loaded, settings = load_mlip(protocol), self.dynamics.model_dump(mode="json")
+        # A run of hours leaves checkpoints, but no more launches than necessary.
+        resources = loaded.resources.model_copy(
+            update={"walltime_min": max(loaded.resources.walltime_min, DYNAMICS_WALLTIME_MIN)}
+        )
+        runs = []
+        for temperature in self.dynamics.temperatures_K:
+            run = DynamicsMaker(
+                name=f"dynamics at {temperature:g} K",
+                protocol=loaded.reference,
+                temperature_K=temperature,
+                settings=settings,
+                seed=self.seed,
+            ).make(network.output)
+            of_run = self.dynamics.model_dump(mode="json", exclude={"temperatures_K"})
+            identify(
+                run,
+                "dynamics-run",
+                {"network": network.uuid, "temperature_K": temperature, "seed": self.seed, **of_run},
+                step=f"dynamics-{temperature:g}K",
+                priority=PRIORITY["dynamics"],
+                protocol=(loaded.name, loaded.hash_of("model")),
+                resources=resources,
+                metadata=about,
+            )
+            runs.append(run)
+        gathered = DiffusionFromDynamicsMaker().make([run.output for run in runs], self.dynamics.temperatures_K)
+        identify(
+            gathered,
+            "dynamics",
+            {"runs": [run.uuid for run in runs]},
+            priority=PRIORITY["dynamics"],
+            protocol=(loaded.name, loaded.hash_of("model")),
+            metadata=about,
+            despite_failures=True,
+        )
+        return [*runs, gathered]
 
     @staticmethod
     def _identify(
@@ -271,6 +335,7 @@ class CandidateMaker(Maker):
         about: dict[str, Any],
         *,
         step: str | None = None,
+        despite_failures: bool = False,
     ) -> None:
         """Name a job that the MLIP protocol decides, by the part of the protocol that does."""
         loaded = load_mlip(protocol)
@@ -281,9 +346,15 @@ class CandidateMaker(Maker):
             step=step,
             priority=PRIORITY[kind],
             protocol=(loaded.name, loaded.hash_of(_PROTOCOL_PART[kind])),
-            resources=LIGHT if kind == "basin" else loaded.resources,
+            resources=LIGHT if kind == "transport" else loaded.resources,
             metadata=about,
+            despite_failures=despite_failures,
         )
+
+
+def _step(step: str, number: int) -> str:
+    """Return the name of a step of one structure: ``basin`` of the first, ``basin.2`` of the second."""
+    return step if number == 1 else f"{step}.{number}"
 
 
 def _species(candidate: CandidateSpec, sqs: SqsSettings) -> list[str]:

@@ -15,11 +15,11 @@ from hemiec.engines.settings import LIGHT, Resources
 _NAMESPACE = uuid.UUID("5e1b7a4e-54f3-4a5a-9b57-6d0d3f4f0c11")
 #: Raise a step's number when its code changes what it computes or returns: old results are then not reused.
 STEP_VERSIONS = {
-    **dict.fromkeys(("sqs", "reference", "relax", "vacancy", "basin", "gap"), 2),
-    **dict.fromkeys(
-        ("anneal", "walk", "hop", "gap-start", "static", "static-start", "dft-hop", "reference-static", "promote"), 1
-    ),
-    **dict.fromkeys(("reference-start", "given-moments", "path-moments"), 1),
+    **dict.fromkeys(("sqs", "reference", "gap", "path-moments"), 2),
+    "basin": 3,
+    **dict.fromkeys(("network", "sample", "transport", "dynamics-run", "dynamics"), 1),
+    **dict.fromkeys(("gap-start", "static", "static-start", "dft-hop"), 1),
+    **dict.fromkeys(("reference-start", "reference-static", "given-moments", "promote"), 1),
 }
 
 

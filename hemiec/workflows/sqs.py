@@ -8,6 +8,7 @@ from typing import Any
 from jobflow import Maker, job
 from pymatgen.core import Structure
 
+from hemiec.errors import StructureError
 from hemiec.schemas.campaign import SqsSettings
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.settings import load_settings
@@ -27,19 +28,34 @@ class SqsMaker(Maker):
         Cell and search effort: the keys of a campaign's ``sqs``, in plain types as jobs are stored.
     seed
         Seed of the choice among equal patterns and of the displacements.
+    member
+        Which of the ensemble's ``members``, from 0.
     """
 
     name: str = "sqs"
     settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    member: int = 0
 
     @job
     def make(self, candidate: dict[str, Any]) -> dict[str, Any]:
-        """Return an SqsDoc for a CandidateSpec (as a dict)."""
+        """Return an SqsDoc for a CandidateSpec (as a dict).
+
+        Raises
+        ------
+        StructureError
+            If there are fewer distinct structures than that.
+        """
         spec = CandidateSpec.model_validate(candidate)
         settings = SqsSettings.model_validate(self.settings)
-        ensemble = make_sqs(spec, settings, seed=self.seed, cache=load_settings().pattern_cache)
-        return ensemble.members[0].to_mongo()
+        ensemble = make_sqs(spec, settings, n=settings.members, seed=self.seed, cache=load_settings().pattern_cache)
+        if self.member >= len(ensemble.members):
+            raise StructureError(
+                f"{spec.label}: {settings.members} structures were asked for, and there are only "
+                f"{len(ensemble.members)} distinct ones of this size.",
+                mend=f"set `sqs: {{members: {len(ensemble.members)}}}`, or allow larger cells",
+            )
+        return ensemble.members[self.member].to_mongo()
 
 
 @dataclass

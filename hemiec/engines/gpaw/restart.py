@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from hemiec.engines.relaunch import earlier_launches
 from hemiec.files import write_whole
 
 RESTART_FILE = "restart.gpw"
@@ -129,15 +130,9 @@ def _sha256(path: Path) -> str:
 def earlier_launch(folder: Path) -> Path | None:
     """Return the folder of the latest earlier launch of the Firework that runs here, if it left a restart.
 
-    FireWorks runs a job again in a new folder, and writes there where it ran before. A launch that did not
-    converge is passed over: its density may be that of a plateau.
+    A launch that did not converge is passed over: its density may be that of a plateau.
     """
-    try:
-        launches = json.loads((folder / "FW.json").read_text(encoding="utf-8"))["archived_launches"]
-    except (OSError, ValueError, KeyError):
-        return None
-    for launch in sorted(launches, key=lambda found: int(found["launch_id"]), reverse=True):
-        left = Path(launch["launch_dir"])
-        if "NotConvergedError" not in json.dumps(launch.get("action")) and (left / RESTART_FILE).is_file():
+    for left, action in earlier_launches(folder):
+        if "NotConvergedError" not in json.dumps(action) and (left / RESTART_FILE).is_file():
             return left
     return None

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from hemiec import __version__
+from hemiec.engines.mlip.energy_forces import ChgnetEnergyForces
 from hemiec.engines.mlip.protocol import MlipProtocol
 from hemiec.errors import EngineError
 
@@ -25,6 +26,20 @@ def calculator(protocol: MlipProtocol) -> Calculator:
         If the model's package is not installed.
     """
     return _load(protocol.model.force_field, tuple(sorted(protocol.model.calculator_kwargs.items())))
+
+
+def hop_calculator(protocol: MlipProtocol) -> Calculator:
+    """Return a calculator of the same energies and forces for saddle searches: it leaves out what they do not need.
+
+    Raises
+    ------
+    EngineError
+        If the model's package is not installed.
+    """
+    full = calculator(protocol)
+    if protocol.model.force_field == "CHGNet":
+        return ChgnetEnergyForces(full.model)
+    return full
 
 
 @lru_cache(maxsize=4)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from hemiec.engines.settings import NamedProtocol, RelaxSettings, ThermoSettings, physics_hash
 from hemiec.schemas.quantity import Document
+
+if TYPE_CHECKING:
+    from hemiec.transport.saddle import SaddleSearch
 
 
 class MlipModel(Document):
@@ -27,14 +30,38 @@ class AnnealSettings(Document):
 
 
 class SaddleSettings(Document):
-    """How saddle points are found."""
+    """How saddle points are found: a quick search, one from a band if that fails, then a climbing-image band."""
 
-    n_images: int = Field(gt=0, description="Moving images of the band; unit 1.")
-    band_fmax_eV_per_A: float = Field(gt=0, description="Force at which the band is good enough, in eV/angstrom.")
-    band_max_steps: int = Field(gt=0, description="Optimiser steps of the band; unit 1.")
-    spring_eV_per_A2: float = Field(gt=0, description="Spring constant in eV/angstrom^2.")
-    fmax_eV_per_A: float = Field(gt=0, description="Force at the saddle and the minima beside it, in eV/angstrom.")
+    fmax_eV_per_A: float = Field(gt=0, description="Force at saddles and minima, in eV/angstrom.")
+    energy_tolerance_eV: float = Field(
+        gt=0, description="Energy that the last steps may still promise at saddles and minima, in eV."
+    )
+    quick_calls: int = Field(gt=0, description="Force calls of the quick search; unit 1.")
+    n_images: int = Field(gt=0, description="Moving images of the band that the second search starts from; unit 1.")
+    band_fmax_eV_per_A: float = Field(gt=0, description="Force at which that band is good enough, in eV/angstrom.")
+    band_max_steps: int = Field(gt=0, description="Optimiser steps of that band; unit 1.")
+    spring_eV_per_A2: float = Field(gt=0, description="Spring constant of the bands, in eV/angstrom^2.")
     max_steps: int = Field(gt=0, description="Steps of minimum-mode following; unit 1.")
+    climbing_images: int = Field(ge=0, description="Moving images of the climbing-image band; 0 for none; unit 1.")
+    climbing_max_steps: int = Field(gt=0, description="Optimiser steps of the climbing-image band; unit 1.")
+
+    @property
+    def search(self) -> SaddleSearch:
+        """The same as :mod:`hemiec.transport.saddle` wants it."""
+        from hemiec.transport.saddle import SaddleSearch  # with ASE and SciPy; reading a protocol needs neither
+
+        return SaddleSearch(
+            fmax=self.fmax_eV_per_A,
+            energy_tolerance=self.energy_tolerance_eV,
+            quick_calls=self.quick_calls,
+            n_images=self.n_images,
+            band_fmax=self.band_fmax_eV_per_A,
+            band_max_steps=self.band_max_steps,
+            spring=self.spring_eV_per_A2,
+            max_steps=self.max_steps,
+            climbing_images=self.climbing_images,
+            climbing_max_steps=self.climbing_max_steps,
+        )
 
 
 class MlipProtocol(NamedProtocol):
@@ -47,6 +74,6 @@ class MlipProtocol(NamedProtocol):
     anneal: AnnealSettings
     saddle: SaddleSettings
 
-    def hash_of(self, part: Literal["relax", "anneal", "saddle"]) -> str:
+    def hash_of(self, part: Literal["model", "relax", "anneal", "saddle"]) -> str:
         """Hash of the model and one part: what a job of that kind depends on, and nothing else."""
         return physics_hash(self.model_dump(mode="json", include={"engine", "model", part}))
