@@ -2,9 +2,9 @@
 
     python benchmarks/transport_sampling.py
 
-`hop_energies.json` holds all site and saddle energies of a few high-entropy cells, so sampling can be replayed: hops
+`hop_energies.json` holds the site and saddle energies of a few high-entropy cells, so sampling can be replayed: hops
 are revealed as they are chosen, each at the cost it had. Compared with computing every hop by a five-image CI-NEB, and
-with hops picked at random. The truth is the effective barrier from all hops.
+with hops picked at random. The truth is the effective barrier from all hops that were computed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FEW = 5
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell whose energies are all known."""
+    """A cell with the energies that were computed: of all sites, and of all or most hops."""
 
     key: str
     material: str

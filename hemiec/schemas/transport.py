@@ -9,16 +9,6 @@ from pydantic import Field
 from hemiec.schemas.quantity import Document, Quantity
 
 
-class Hop(Document):
-    """One hop of a vacancy between two neighbouring sites of the host cell."""
-
-    from_site: int = Field(description="Index of the first vacant site in the host structure.")
-    to_site: int = Field(description="Index of the site that is vacant after the hop.")
-    image: list[int] = Field(description="Periodic image of to_site, in lattice vectors.")
-    distance: float = Field(description="Distance between the two sites in the relaxed host, in angstrom.")
-    environment: str = Field(description="Species around the path midpoint: A-A pair and shared B, as 'La-Sr | Co'.")
-
-
 class NetworkDoc(Document):
     """The sites of a walker in a periodic cell and the hops between them; each stands here once and goes both ways."""
 
@@ -207,6 +197,11 @@ class TransportSummary(Document):
     )
     saddle_model_error: float | None = Field(
         None, description="Cross-validated root mean square error of predicted saddle energies, in eV."
+    )
+    variance_share: dict[str, float] = Field(
+        default_factory=dict,
+        description="Parts of the variance of the effective barrier in the first cell: `sites` and `saddles` not "
+        "computed, and the `model`, that is how far features are to be trusted; unit 1; empty without a barrier.",
     )
     n_hops: int = Field(description="Distinct hops in the cell; unit 1.")
     n_computed: int = Field(description="Of them computed; unit 1.")

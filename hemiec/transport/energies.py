@@ -14,7 +14,7 @@ from pymatgen.core import Structure
 
 from hemiec.errors import EngineError, NotConvergedError, StructureError
 from hemiec.transport.forces import ForceCalls
-from hemiec.transport.hops import directed_hop
+from hemiec.transport.hops import require_computable
 from hemiec.transport.network import HopNetwork
 from hemiec.transport.path import FloatArray, MinimumEnergyPath, structure_of, unwrapped
 from hemiec.transport.quasi_newton import minimise, spring_hessian
@@ -289,7 +289,7 @@ class HopCalculation:
     def _searched(self, hop: int) -> HopRecord:
         cost = _Cost(self.force_calls)
         try:
-            directed_hop(self.network, hop)  # refuses hops onto the own image, and to sites without an ion
+            require_computable(self.network, hop)
             for n in (int(self.network.start[hop]), int(self.network.end[hop])):
                 if not self.site(n).converged:
                     raise NotConvergedError(f"site {n}: {self.site(n).reason}")

@@ -1,4 +1,4 @@
-"""Vacancy hops in a perovskite cell: which there are, which to sample, and their end points."""
+"""The hops of a mobile species in a perovskite cell, or in any crystal: sites, neighbours, and what a hop passes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from pymatgen.core import DummySpecies, Structure
 
 from hemiec.errors import StructureError
-from hemiec.schemas.transport import Hop
 from hemiec.transport.network import HopNetwork, undirected
 
 #: An octahedron edge is a/sqrt(2) long in the cubic parent, the way to the next A site a, to the second next sqrt(2) a;
@@ -146,27 +145,21 @@ def hop_environments(host: Structure, network: HopNetwork) -> list[str]:
     ]
 
 
-def directed_hop(network: HopNetwork, hop: int, environment: str = "?") -> Hop:
-    """Return one hop of a network from its start to its end, by the indices of the host's ions.
+def require_computable(network: HopNetwork, hop: int) -> None:
+    """Raise StructureError if a hop cannot be computed as that of one vacancy.
 
-    Raises
-    ------
-    StructureError
-        If one of its sites is vacant in the host, or it leads onto the site's own periodic image: neither can be
-        computed as the hop of one vacancy.
+    That is so if one of its sites is vacant in the host, or it leads onto the site's own periodic image.
     """
     i, j = int(network.start[hop]), int(network.end[hop])
     if network.atom_index is None or min(network.atom_index[i], network.atom_index[j]) < 0:
         raise StructureError(f"hop {hop} begins or ends at a site that holds no ion in the host.")
     if i == j:
         raise StructureError(f"hop {hop} leads onto its own periodic image.", mend="use a larger cell")
-    return Hop(
-        from_site=int(network.atom_index[i]),
-        to_site=int(network.atom_index[j]),
-        image=[int(x) for x in network.image[hop]],
-        distance=float(np.linalg.norm(network.displacements[hop])),
-        environment=environment,
-    )
+
+
+def vacancy(structure: Structure, site: int) -> Structure:
+    """Return the host without one site, the order of the others unchanged."""
+    return Structure.from_sites([s for n, s in enumerate(structure) if n != site])
 
 
 def _labels(structure: Structure) -> list[str]:
@@ -253,22 +246,6 @@ def _nearest(
     return sorted([s.specie.symbol for s in near if labels[s.index] == label][:n])
 
 
-def octahedron_edge_hops(structure: Structure, mobile: str = "O") -> list[Hop]:
-    """Return every directed nearest-neighbour anion hop along an octahedron edge."""
-    network = perovskite_network(structure, mobile)
-    environments = hop_environments(structure, network)
-    hops = []
-    for h in range(network.n_hops):
-        if network.onto_own_image[h]:
-            continue
-        hop = directed_hop(network, h, environments[h])
-        back = hop.model_copy(
-            update={"from_site": hop.to_site, "to_site": hop.from_site, "image": [-x for x in hop.image]}
-        )
-        hops += [hop, back]
-    return sorted(hops, key=lambda h: (h.from_site, h.to_site, h.image))
-
-
 Bonds = dict[tuple[int, tuple[int, ...]], NDArray[np.float64]]
 
 
@@ -287,60 +264,3 @@ def _share_an_edge(one: Bonds, two: Bonds, image: NDArray[np.int_]) -> bool:
             cosine = float(vector @ other / np.linalg.norm(vector) / np.linalg.norm(other))
             return cosine > _EDGE_COSINE
     return False
-
-
-def vacancy(structure: Structure, site: int) -> Structure:
-    """Return the host without one site, the order of the others unchanged."""
-    return Structure.from_sites([s for n, s in enumerate(structure) if n != site])
-
-
-def end_points(
-    host: Structure, hop: Hop, vacant_before: Structure, vacant_after: Structure
-) -> tuple[Structure, Structure]:
-    """Return the two end points of a hop with the same atoms in the same order.
-
-    Parameters
-    ----------
-    host
-        The cell without vacancy, which hop and vacancies refer to.
-    hop
-        The vacancy moves from ``hop.from_site`` to ``hop.to_site``; the atom moves the other way.
-    vacant_before, vacant_after
-        Relaxed host without from_site, and without to_site; atoms in the host's order.
-
-    Returns
-    -------
-    Initial and final structure. Every atom of the final one is the periodic image nearest to where
-    it was, and the hopping atom crosses the edge the hop names.
-
-    Raises
-    ------
-    StructureError
-        If atoms are missing, species differ, or the hopping atom did not stay on its edge.
-    """
-    before = [n for n in range(len(host)) if n != hop.from_site]
-    after = [n for n in range(len(host)) if n != hop.to_site]
-    if len(vacant_before) != len(before) or len(vacant_after) != len(after):
-        raise StructureError(f"{host.formula}: end points must have one atom less than the host.")
-    at = {n: vacant_after[k] for k, n in enumerate(after)}
-    # The atom that sat on to_site now fills from_site; all others keep their index.
-    sites = [at[hop.from_site] if n == hop.to_site else at[n] for n in before]
-    species = [site.specie.symbol for site in vacant_before]
-    if [site.specie.symbol for site in sites] != species:
-        raise StructureError(f"{host.formula}: the two end points of hop {hop.environment} hold different species.")
-    start = vacant_before.frac_coords
-    shift = np.array([site.frac_coords for site in sites]) - start
-    shift -= np.round(shift)
-    mover = before.index(hop.to_site)
-    # The hop goes from_site -> to_site + image, so the atom goes from to_site to from_site - image.
-    ideal = host[hop.from_site].frac_coords - np.array(hop.image) - host[hop.to_site].frac_coords
-    shift[mover] += np.round(ideal - shift[mover])
-    length = float(np.linalg.norm(host.lattice.get_cartesian_coords(shift[mover])))
-    if abs(length - hop.distance) > 0.5 * hop.distance:
-        raise StructureError(
-            f"{host.formula}: hop {hop.environment} is {hop.distance:.2f} angstrom in the host but its relaxed end "
-            f"points are {length:.2f} apart; an end point left its site."
-        )
-    initial = Structure(vacant_before.lattice, species, start)
-    final = Structure(vacant_before.lattice, species, start + shift)
-    return initial, final

@@ -118,6 +118,7 @@ def summarise(
         hops_in_use=at_reference.hop_participation if estimates else None,
         site_model_error=posterior.site_validation.rmse,
         saddle_model_error=posterior.saddle_validation.rmse,
+        variance_share=estimates[0].variance_share if estimates else {},
         n_hops=n_hops,
         n_computed=n_computed,
         n_failed=sum(len(s.hop_failures) for s in surveys),
