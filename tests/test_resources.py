@@ -32,15 +32,15 @@ HASHES = {
     "gpaw-gllbsc-gap": "47c8b76a3987",
     "gpaw-precise": "ca483f73bb3a",
     "gpaw-standard": "4825769bb0ee",
-    "mlip-7net-0": "c9fe23f1353f",
-    "mlip-chgnet": "5a372b61231a",
+    "mlip-7net-0": "bf000cfe3422",
+    "mlip-chgnet": "63c367b45f80",
     "vasp-hse-gap": "56e68add3ee7",
     "vasp-mp": "22bd40d958b7",
     "vasp-r2scan": "bccd1998239d",
 }
 PARTS = {
-    "mlip-7net-0": {"relax": "46c63bea89a0", "anneal": "b7773ee26069", "saddle": "81121a2f3f35"},
-    "mlip-chgnet": {"relax": "b553f026d716", "anneal": "eea5f799738d", "saddle": "b8c45d71905e"},
+    "mlip-7net-0": {"relax": "46c63bea89a0", "anneal": "b7773ee26069", "saddle": "8f002bf36dbf"},
+    "mlip-chgnet": {"relax": "b553f026d716", "anneal": "eea5f799738d", "saddle": "efe9e60f00b8"},
 }
 
 

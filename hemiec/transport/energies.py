@@ -96,8 +96,8 @@ class HopRecord:
     reaction_coordinate
         Length of the path up to each image, in angstrom.
     searched_from
-        Energies of the two sites when the search ended, in eV; a site that has since been found lower makes the hop
-        one of :meth:`HopCalculation.outdated`.
+        Energies of the two end points that the last search began with, in eV; a site that has since been found lower
+        makes the hop one of :meth:`HopCalculation.outdated`.
     images
         Structures along the path, atoms of the host without the ion of ``start``; not wrapped, so that each atom's way
         is the difference of its coordinates.
@@ -231,7 +231,8 @@ class HopCalculation:
         """Return a hop, computed if it was not yet; a failure is in the record's ``reason``.
 
         Forward minus reverse barrier is the difference of the two site energies: both sites are computed once, and
-        if a saddle turns out to lead to a lower minimum of one, that is the site's from then on, for all its hops.
+        if a saddle turns out to lead to a lower minimum of one, that is the site's from then on, for all its hops. If
+        it is lower by more than 0.03 eV the hop is searched again from there, and the lower saddle is kept.
 
         Parameters
         ----------
@@ -287,6 +288,15 @@ class HopCalculation:
         return SiteRecord(site, found.energy, structure_of(atoms, positions), found.max_force, IN_PLACE, *cost.so_far())
 
     def _searched(self, hop: int) -> HopRecord:
+        """Return a hop searched from its sites as they are known, and again if that finds one much lower."""
+        record = self._searched_once(hop)
+        if record.converged and any(
+            now < then - OUTDATED for now, then in zip(self._end_energies(hop), record.searched_from, strict=True)
+        ):
+            record = _better(record, self._searched_once(hop))
+        return record
+
+    def _searched_once(self, hop: int) -> HopRecord:
         cost = _Cost(self.force_calls)
         try:
             require_computable(self.network, hop)
@@ -294,20 +304,16 @@ class HopCalculation:
                 if not self.site(n).converged:
                     raise NotConvergedError(f"site {n}: {self.site(n).reason}")
             cost = _Cost(self.force_calls)  # the sites have their own
-            path = find_saddle(
-                *self.end_points(hop),
-                self.force_calls,
-                self.settings,
-                relaxed=self._end_energies(hop),
-            )
+            between = self._end_energies(hop)
+            path = find_saddle(*self.end_points(hop), self.force_calls, self.settings, relaxed=between)
         except (EngineError, StructureError) as error:
             log.warning("%s, hop %d: %s", self.host.formula, hop, error.message)
             return HopRecord(
                 hop, None, None, None, [], [], [], [], None, None, "", [], *cost.so_far(), reason=error.message
             )
-        return self._record(hop, path)
+        return self._record(hop, path, between)
 
-    def _record(self, hop: int, path: MinimumEnergyPath) -> HopRecord:
+    def _record(self, hop: int, path: MinimumEnergyPath, between: tuple[float, float]) -> HopRecord:
         """Return the record of a path, after lowering the sites whose minimum beside the saddle is lower."""
         start, end = int(self.network.start[hop]), int(self.network.end[hop])
         self._compare(start, hop, path.initial_energy, path.images[0])
@@ -319,7 +325,7 @@ class HopCalculation:
             start_energy=energies[0],
             end_energy=energies[1],
             energies=[path.initial_energy + e - energies[0] for e in path.energies],
-            searched_from=list(energies),
+            searched_from=list(between),
             reaction_coordinate=path.reaction_coordinate,
             images=path.images,
             max_force=path.max_force,
@@ -434,11 +440,13 @@ def _check_network(host: Structure, network: HopNetwork) -> None:
 
 
 def _better(old: HopRecord, new: HopRecord) -> HopRecord:
-    """Return the record with the lower saddle, with the cost of both."""
-    lower = old.saddle_energy is not None and (new.saddle_energy is None or old.saddle_energy <= new.saddle_energy)
+    """Return the later record if it has the lower saddle, else the earlier one; with the cost of both."""
+    earlier = old.saddle_energy is not None and (new.saddle_energy is None or old.saddle_energy <= new.saddle_energy)
+    kept = old if earlier else new
     return replace(
-        old if lower else new,
-        searched_from=new.searched_from or old.searched_from,
+        kept,
+        searched_from=[e for e in (new.start_energy, new.end_energy) if e is not None] or old.searched_from,
+        attempts=kept.attempts if new.reason is None else [*kept.attempts, new.reason],
         n_force_calls=old.n_force_calls + new.n_force_calls,
         elapsed_s=old.elapsed_s + new.elapsed_s,
         seconds_in_calls=old.seconds_in_calls + new.seconds_in_calls,

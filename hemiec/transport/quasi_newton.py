@@ -41,7 +41,7 @@ _LOWEST = 6
 #: Other modes looked at when a saddle is found. One below -_UNSTABLE (eV/angstrom^2) is left by a step of _KICK
 #: (angstrom of all atoms together), _KICKS times at most; one above _STIFF says that there is no need to look at more.
 #: Weaker instabilities are the host's own, such as the tilts of cubic SrTiO3, and the same at the sites.
-_CHECKS, _UNSTABLE, _STIFF, _KICK, _KICKS = 3, 0.4, 1.0, 0.25, 3
+_CHECKS, _UNSTABLE, _STIFF, _KICK, _KICKS = 2, 0.4, 1.0, 0.25, 3
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def climb(
     mode so far and downhill along all others (Cerjan and Miller, doi:10.1063/1.442352); every force call updates the
     Hessian by TS-BFGS (Bofill, doi:10.1002/qua.10709), which, unlike BFGS, keeps a negative curvature. It ends as
     :func:`minimise`, when finite differences confirm that the mode leads down and find no other that does: up to
-    three, each along the eigenvector that looks softest after the ones before. A second one that leads down is
+    two, each along the eigenvector that looks softest after the one before. A second one that leads down is
     followed there, since the saddle would lie above the pass.
     """
     search = _Climb(evaluate, np.array(positions, dtype=float), mode / np.linalg.norm(mode), hessian)

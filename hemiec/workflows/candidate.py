@@ -264,7 +264,12 @@ class CandidateMaker(Maker):
                 sample = SampleMaker(name=f"sample hops {k + 1}", protocol=loaded.reference, settings=settings).make(
                     network.output, [earlier.output for earlier in found]
                 )
-                content = {"network": network.uuid, "earlier": [job.uuid for job in found], **settings}
+                content = {
+                    "network": network.uuid,
+                    "earlier": [job.uuid for job in found],
+                    "search": loaded.saddle.model_dump(),
+                    **settings,
+                }
                 step = _step(f"sample-{k + 1}", member.number)
                 # One that failed does not hold up the others; without a network there is nothing to do.
                 self._identify(sample, "sample", content, protocol, about, step=step, despite_failures=k > 0)

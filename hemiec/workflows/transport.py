@@ -34,7 +34,6 @@ from hemiec.structures.basins import left_basin
 from hemiec.structures.sqs import vacant_sites
 from hemiec.transport.energies import HopCalculation, HopRecord, SiteRecord
 from hemiec.transport.hops import hop_environments, label_sites, perovskite_network
-from hemiec.transport.saddle import SaddleSearch
 from hemiec.transport.summary import Carriers, Origin, summarise
 from hemiec.transport.survey import Aim, Survey, network_doc
 
@@ -282,25 +281,13 @@ def _compute(survey: Survey, records: _Records, protocol: MlipProtocol) -> None:
         survey.host,
         survey.network,
         hop_calculator(protocol),
-        _search(protocol),
+        protocol.saddle.search,
         known_sites=earlier.values(),
         known_hops=records.hops,
     )
     for hop in records.chosen:
         calculation.hop(hop)
         records.keep(calculation)
-
-
-def _search(protocol: MlipProtocol) -> SaddleSearch:
-    settings = protocol.saddle
-    return SaddleSearch(
-        n_images=settings.n_images,
-        band_fmax=settings.band_fmax_eV_per_A,
-        band_max_steps=settings.band_max_steps,
-        spring=settings.spring_eV_per_A2,
-        fmax=settings.fmax_eV_per_A,
-        max_steps=settings.max_steps,
-    )
 
 
 def _site_record(doc: SiteDoc) -> SiteRecord:

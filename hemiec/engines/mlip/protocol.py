@@ -75,5 +75,11 @@ class MlipProtocol(NamedProtocol):
     saddle: SaddleSettings
 
     def hash_of(self, part: Literal["model", "relax", "anneal", "saddle"]) -> str:
-        """Hash of the model and one part: what a job of that kind depends on, and nothing else."""
-        return physics_hash(self.model_dump(mode="json", include={"engine", "model", part}))
+        """Hash of the model and one part: what a job of that kind depends on, and nothing else.
+
+        Of the saddle search only the force at which it ends: how a saddle was looked for does not change where it is.
+        """
+        only: set[str] | dict[str, Any] = {"engine", "model", part}
+        if part == "saddle":
+            only = {"engine": True, "model": True, "saddle": {"fmax_eV_per_A"}}
+        return physics_hash(self.model_dump(mode="json", include=only))
