@@ -4,7 +4,7 @@
     python benchmarks/transport_barriers.py --hops 1    # one of each cell
     python benchmarks/transport_barriers.py --write     # keep the band's barriers as the references of the tests
 
-`tests/reference_hops.json` holds relaxed cells of 20 and 25 atoms. In each, the first hops round one octahedron are
+`tests/reference_hops.json` holds relaxed cells of 20 and 25 atoms. In each, a few hops that share end points are
 computed by `HopCalculation` and by `ForceFieldNebFromImagesMaker` with five images from an IDPP start, climbing,
 improved tangents, to the same force. End points are counted on both sides, each vacancy once; atomate2's relax maker
 relaxes those of the band, and where ours lie in a lower minimum the band is given that one. The band gets the quicker
@@ -35,8 +35,8 @@ from hemiec.engines.protocol import load_mlip
 from hemiec.transport.energies import HopCalculation, SiteRecord
 from hemiec.transport.hops import perovskite_network, vacancy
 from hemiec.transport.network import HopNetwork
-from hemiec.transport.path import unwrapped
-from hemiec.transport.saddle import SAME_ENERGY, SaddleSearch
+from hemiec.transport.saddles.path import unwrapped
+from hemiec.transport.saddles.saddle import SAME_ENERGY, SaddleSearch
 
 CELLS = Path(__file__).parents[1] / "tests" / "reference_hops.json"
 FMAX, N_IMAGES, MAX_STEPS = 0.05, 5, 300
@@ -75,17 +75,17 @@ class CountedCalls(ChgnetEnergyForces):
         super().calculate(*arguments, **keywords)
 
 
-def hops_round_one_octahedron(network: HopNetwork, n: int) -> list[int]:
-    """Return the first hops among the six sites that the hops of site 0 over one octahedron share."""
-    first = int(network.hops_of(0)[0])
-    sites = {int(network.start[first]), int(network.end[first])}
+def neighbouring_hops(network: HopNetwork, n: int) -> list[int]:
+    """Return ``n`` hops that share end points: from the first on, the next is the one that adds fewest sites."""
+    possible = [int(hop) for hop in np.flatnonzero(network.start != network.end)]
+    sites: set[int] = set()
     found: list[int] = []
-    for hop in [first, *range(network.n_hops)]:
-        ends = {int(network.start[hop]), int(network.end[hop])}
-        if hop not in found and len(ends) == 2 and (ends & sites) and len(sites | ends) <= 6:
-            sites |= ends
-            found.append(hop)
-    return found[:n]
+    while len(found) < n:
+        ends = {hop: {int(network.start[hop]), int(network.end[hop])} for hop in possible if hop not in found}
+        touching = [hop for hop in ends if not found or ends[hop] & sites]
+        found.append(min(touching, key=lambda hop: (len(ends[hop] - sites), hop)))
+        sites |= ends[found[-1]]
+    return found
 
 
 class Peer:
@@ -161,7 +161,7 @@ def compare(name: str, host: Structure, n_hops: int, with_peer: bool) -> tuple[l
     network = perovskite_network(host)
     settings = SaddleSearch(fmax=FMAX)
     calculation = HopCalculation(host, network, calculator, settings)
-    chosen = hops_round_one_octahedron(network, n_hops)
+    chosen = neighbouring_hops(network, n_hops)
     started = time.perf_counter()
     for hop in chosen:
         calculation.hop(hop)

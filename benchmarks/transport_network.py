@@ -26,8 +26,8 @@ import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix, diags
 from scipy.sparse.linalg import spsolve
 
-from hemiec.transport.diffusion import diffusion
-from hemiec.transport.kinetic_monte_carlo import Simulation, kinetic_monte_carlo
+from hemiec.transport.kinetics.diffusion import diffusion
+from hemiec.transport.kinetics.kinetic_monte_carlo import Simulation, kinetic_monte_carlo
 from hemiec.transport.network import HopNetwork
 from hemiec.units import BOLTZMANN_EV_PER_K
 

@@ -20,10 +20,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
-from hemiec.transport.environments import Environments, describe
-from hemiec.transport.local_model import fit_local_model
+from hemiec.transport.learning.environments import Environments, describe
+from hemiec.transport.learning.local_model import fit_local_model
+from hemiec.transport.learning.sampling import estimate, next_hops
 from hemiec.transport.network import HopNetwork
-from hemiec.transport.sampling import estimate, next_hops
 
 DATA = Path(__file__).with_name("hop_energies.json")
 TEMPERATURE_K = 1000.0

@@ -37,11 +37,11 @@ from hemiec.errors import NotConvergedError
 from hemiec.structures.basins import left_basin, tilt_system
 from hemiec.structures.parent import Supercell, cubic_perovskite
 from hemiec.structures.tilts import BASIN_SYSTEMS, basin_starts, tilted_start
-from hemiec.transport.diffusion import diffusion
 from hemiec.transport.energies import HopCalculation
 from hemiec.transport.hops import perovskite_network
+from hemiec.transport.kinetics.diffusion import diffusion
 from hemiec.transport.network import HopNetwork
-from hemiec.transport.saddle import SaddleSearch
+from hemiec.transport.saddles.saddle import SaddleSearch
 
 RECORD = Path(__file__).with_name("transport_reference.json")
 MODELS = ("mlip-chgnet", "mlip-7net-0", "mlip-7net-l3i5", "7net-mf-0 PBE", "chgnet r2scan")

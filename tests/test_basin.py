@@ -19,7 +19,7 @@ from hemiec.errors import NotConvergedError, StructureError
 from hemiec.schemas.documents import BasinDoc
 from hemiec.structures.parent import Supercell, cubic_perovskite
 from hemiec.structures.tilts import basin_starts
-from hemiec.transport.minimum_mode import follow_minimum_mode
+from hemiec.transport.saddles.minimum_mode import follow_minimum_mode
 from hemiec.workflows.jobs import BasinMaker
 
 SETTINGS = AnnealSettings(temperature_K=600, n_steps=20, timestep_fs=2.0)

@@ -20,9 +20,9 @@ from scipy.spatial.transform import Rotation
 
 from hemiec.errors import InputError, NotConvergedError, StructureError
 from hemiec.transport import approximate_elimination, elimination
-from hemiec.transport.diffusion import diffusion, diffusion_many, harmonic_displacements
+from hemiec.transport.kinetics.diffusion import diffusion, diffusion_many, harmonic_displacements
+from hemiec.transport.kinetics.percolation import percolation
 from hemiec.transport.network import HopNetwork
-from hemiec.transport.percolation import percolation
 from hemiec.units import BOLTZMANN_EV_PER_K as K
 
 #: 1 THz times angstrom^2 in cm^2/s.

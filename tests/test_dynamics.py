@@ -16,10 +16,10 @@ from hemiec.engines.mlip.dynamics import CHECKPOINT_FILE, Run, run_nvt, supercel
 from hemiec.errors import EngineError, InputError, NotConvergedError, StructureError
 from hemiec.schemas.dynamics import DynamicsDoc, DynamicsSettings
 from hemiec.schemas.transport import HopNetworkDoc, NetworkDoc
-from hemiec.transport.arrhenius import fit_arrhenius
-from hemiec.transport.diffusion import diffusion
+from hemiec.transport.dynamics.arrhenius import fit_arrhenius
+from hemiec.transport.dynamics.trajectories import IonTrajectory, count_hops, ion_diffusion, relative_to
+from hemiec.transport.kinetics.diffusion import diffusion
 from hemiec.transport.network import HopNetwork, undirected
-from hemiec.transport.trajectories import IonTrajectory, count_hops, ion_diffusion, relative_to
 from hemiec.units import BOLTZMANN_EV_PER_K
 from hemiec.workflows.dynamics import DiffusionFromDynamicsMaker, DynamicsMaker, analyse, arrhenius_doc
 

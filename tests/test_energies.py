@@ -17,8 +17,8 @@ from pymatgen.core import Structure
 from hemiec.errors import StructureError
 from hemiec.transport.energies import IN_PLACE, HopCalculation, HopRecord, SiteRecord
 from hemiec.transport.hops import cutoff_network, perovskite_network
-from hemiec.transport.path import structure_of
-from hemiec.transport.saddle import QUICK, SaddleSearch
+from hemiec.transport.saddles.path import structure_of
+from hemiec.transport.saddles.saddle import QUICK, SaddleSearch
 
 REFERENCE = Path(__file__).with_name("reference_hops.json")
 SEARCH = SaddleSearch(fmax=0.02)

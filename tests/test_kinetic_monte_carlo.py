@@ -17,9 +17,9 @@ from ideal_networks import (
 
 from hemiec.errors import InputError, NotConvergedError
 from hemiec.transport import kinetic_monte_carlo as module
-from hemiec.transport.conductivity import carrier_density, conductivity, log10_conductivity
-from hemiec.transport.diffusion import diffusion
-from hemiec.transport.kinetic_monte_carlo import Simulation, kinetic_monte_carlo
+from hemiec.transport.kinetics.conductivity import carrier_density, conductivity, log10_conductivity
+from hemiec.transport.kinetics.diffusion import diffusion
+from hemiec.transport.kinetics.kinetic_monte_carlo import Simulation, kinetic_monte_carlo
 from hemiec.transport.network import HopNetwork
 
 

@@ -10,9 +10,9 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from hemiec.errors import InputError, StructureError
-from hemiec.transport.environments import Environments, Features, bottleneck_radius, describe
 from hemiec.transport.hops import perovskite_network
-from hemiec.transport.local_model import Prior, fit_local_model
+from hemiec.transport.learning.environments import Environments, Features, bottleneck_radius, describe
+from hemiec.transport.learning.local_model import Prior, fit_local_model
 from hemiec.transport.network import HopNetwork, undirected
 
 A_LATTICE = 3.9

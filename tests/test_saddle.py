@@ -13,11 +13,11 @@ from ase.optimize import BFGS
 from pymatgen.core import Lattice, Structure
 
 from hemiec.errors import EngineError, NotConvergedError, StructureError
-from hemiec.transport.forces import ForceCalls
-from hemiec.transport.nudged_band import climbing_image_band
-from hemiec.transport.path import structure_of, unwrapped
-from hemiec.transport.quasi_newton import climb, minimise, spring_hessian
-from hemiec.transport.saddle import FROM_BAND, QUICK, SaddleSearch, find_saddle, half_way
+from hemiec.transport.saddles.forces import ForceCalls
+from hemiec.transport.saddles.nudged_band import climbing_image_band
+from hemiec.transport.saddles.path import structure_of, unwrapped
+from hemiec.transport.saddles.quasi_newton import climb, minimise, spring_hessian
+from hemiec.transport.saddles.saddle import FROM_BAND, QUICK, SaddleSearch, find_saddle, half_way
 
 
 class CurvedDoubleWell(Calculator):

@@ -9,10 +9,10 @@ import pytest
 from test_local_model import known_part, synthetic
 
 from hemiec.errors import InputError, StructureError
-from hemiec.transport.diffusion import diffusion
-from hemiec.transport.local_model import Posterior, Prior, fit_local_model
+from hemiec.transport.kinetics.diffusion import diffusion
+from hemiec.transport.learning.local_model import Posterior, Prior, fit_local_model
+from hemiec.transport.learning.sampling import _gradients, combine, estimate, is_converged, next_hops
 from hemiec.transport.network import HopNetwork
-from hemiec.transport.sampling import _gradients, combine, estimate, is_converged, next_hops
 
 T = 1000.0
 

@@ -10,8 +10,8 @@ from crystals import A_LATTICE, perovskite
 from pymatgen.core import Structure
 
 from hemiec.schemas.transport import FailedHop, FailedSite, HopBarrierDoc, HopNetworkDoc, SampleDoc, SiteDoc
-from hemiec.transport.diffusion import diffusion
 from hemiec.transport.hops import hop_environments, perovskite_network
+from hemiec.transport.kinetics.diffusion import diffusion
 from hemiec.transport.summary import Carriers, Origin, summarise
 from hemiec.transport.survey import Aim, Survey, network_doc, network_of
 

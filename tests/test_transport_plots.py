@@ -16,8 +16,8 @@ from hemiec.ranking.transport_panels import hops_for, order_panel, transport_pan
 from hemiec.schemas.leaderboard import LeaderboardEntry
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.transport import Band
-from hemiec.transport.diffusion import diffusion
 from hemiec.transport.hops import perovskite_network
+from hemiec.transport.kinetics.diffusion import diffusion
 from hemiec.transport.network import HopNetwork
 from hemiec.transport.plots import HopPath, Points, arrhenius, barrier_distribution, conducting_network, hop_profile
 from hemiec.units import BOLTZMANN_EV_PER_K

@@ -10,8 +10,8 @@ from crystals import perovskite
 from hemiec.schemas.dynamics import ArrheniusDoc, ArrheniusPoint
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.transport import Band, NetworkDoc, TransportSummary
-from hemiec.transport.diffusion import diffusion
 from hemiec.transport.hops import hop_environments, perovskite_network
+from hemiec.transport.kinetics.diffusion import diffusion
 
 TEMPERATURES = [600.0, 700.0, 800.0, 1000.0, 1300.0]
 

@@ -13,12 +13,12 @@ from ase.calculators.calculator import Calculator
 from pymatgen.core import Structure
 
 from hemiec.errors import EngineError, NotConvergedError, StructureError
-from hemiec.transport.forces import ForceCalls
 from hemiec.transport.hops import require_computable
 from hemiec.transport.network import HopNetwork
-from hemiec.transport.path import FloatArray, MinimumEnergyPath, structure_of, unwrapped
-from hemiec.transport.quasi_newton import minimise, spring_hessian
-from hemiec.transport.saddle import SAME_ENERGY, SaddleSearch, find_saddle
+from hemiec.transport.saddles.forces import ForceCalls
+from hemiec.transport.saddles.path import FloatArray, MinimumEnergyPath, structure_of, unwrapped
+from hemiec.transport.saddles.quasi_newton import minimise, spring_hessian
+from hemiec.transport.saddles.saddle import SAME_ENERGY, SaddleSearch, find_saddle
 
 log = logging.getLogger(__name__)
 

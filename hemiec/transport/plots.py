@@ -191,7 +191,7 @@ def conducting_network(
     network
         Sites and hops.
     hop_share
-        Share of every hop, such as :attr:`hemiec.transport.diffusion.Diffusion.hop_share`, shape=(n_hops,).
+        Share of every hop, such as :attr:`hemiec.transport.kinetics.diffusion.Diffusion.hop_share`, shape=(n_hops,).
     site_energies
         Energies in eV, any zero, shape=(n_sites,); None for sites of one colour.
     elevation, azimuth

@@ -10,10 +10,10 @@ import numpy as np
 
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.transport import Band, TransportSummary
-from hemiec.transport.conductivity import carrier_density, log10_conductivity
-from hemiec.transport.diffusion import diffusion
-from hemiec.transport.percolation import percolation
-from hemiec.transport.sampling import Estimate, Interval, combine
+from hemiec.transport.kinetics.conductivity import carrier_density, log10_conductivity
+from hemiec.transport.kinetics.diffusion import diffusion
+from hemiec.transport.kinetics.percolation import percolation
+from hemiec.transport.learning.sampling import Estimate, Interval, combine
 from hemiec.transport.survey import FINAL_DRAWS, Survey
 from hemiec.units import EV
 

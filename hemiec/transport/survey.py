@@ -10,11 +10,11 @@ import numpy as np
 from pymatgen.core import Structure
 
 from hemiec.schemas.transport import HopNetworkDoc, NetworkDoc, SampleDoc
-from hemiec.transport.environments import describe
-from hemiec.transport.local_model import Posterior, fit_local_model
+from hemiec.transport.kinetics.percolation import percolation
+from hemiec.transport.learning.environments import describe
+from hemiec.transport.learning.local_model import Posterior, fit_local_model
+from hemiec.transport.learning.sampling import Estimate, estimate, next_hops
 from hemiec.transport.network import FloatArray, HopNetwork
-from hemiec.transport.percolation import percolation
-from hemiec.transport.sampling import Estimate, estimate, next_hops
 
 #: Draws behind an interval while hops are chosen, and in the end.
 CHOICE_DRAWS, FINAL_DRAWS = 200, 400

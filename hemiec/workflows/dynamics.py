@@ -23,8 +23,14 @@ from hemiec.errors import InputError, NotConvergedError
 from hemiec.schemas.dynamics import ArrheniusDoc, ArrheniusPoint, DynamicsDoc, DynamicsSettings
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.transport import HopNetworkDoc
-from hemiec.transport.arrhenius import fit_arrhenius
-from hemiec.transport.trajectories import Diffusivity, IonTrajectory, ion_diffusion, relative_to, require_kinisi
+from hemiec.transport.dynamics.arrhenius import fit_arrhenius
+from hemiec.transport.dynamics.trajectories import (
+    Diffusivity,
+    IonTrajectory,
+    ion_diffusion,
+    relative_to,
+    require_kinisi,
+)
 from hemiec.units import EV
 
 CM2_PER_S = "cm^2/s"

@@ -17,7 +17,7 @@ from hemiec.engines.gpaw.scf import Scf
 from hemiec.engines.magnetism import initial_moments
 from hemiec.errors import StructureError
 from hemiec.schemas.calculations import DftSaddleDoc, ScfAttempt
-from hemiec.transport.minimum_mode import SaddlePoint, follow_minimum_mode
+from hemiec.transport.saddles.minimum_mode import SaddlePoint, follow_minimum_mode
 
 Array = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ def saddle_energies(
 
     All images have the same starting moments, site by site, and each goes on from the density before, so that the
     energies belong to one magnetic solution. With ``saddle_steps`` in the protocol the saddle is followed on with
-    DFT forces by :func:`hemiec.transport.minimum_mode.follow_minimum_mode`; the minima stay where they are.
+    DFT forces by :func:`hemiec.transport.saddles.minimum_mode.follow_minimum_mode`; the minima stay where they are.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from pymatgen.core import Structure
 
 from hemiec.errors import NotConvergedError, StructureError
 from hemiec.structures.basins import TiltSystem, tilt_system
-from hemiec.transport.quasi_newton import minimise, spring_hessian
+from hemiec.transport.saddles.quasi_newton import minimise, spring_hessian
 
 #: Curvature of the energy along a strain, per volume, in eV/angstrom^3: 190 GPa, an oxide's; it is only where the
 #: Hessian starts.
@@ -112,8 +112,8 @@ def relax_cell(
 ) -> RelaxedCell:
     """Return a structure with cell and positions relaxed.
 
-    Quasi-Newton steps (:func:`hemiec.transport.quasi_newton.minimise`) in the atoms' positions and the logarithm of
-    the strain (ASE's FrechetCellFilter), from springs between neighbours and an oxide's stiffness. SrTiO3 and LaGaO3
+    Quasi-Newton steps (:func:`~hemiec.transport.saddles.quasi_newton.minimise`) in the atoms' positions and the logarithm
+    of the strain (ASE's FrechetCellFilter), from springs between neighbours and an oxide's stiffness. SrTiO3 and LaGaO3
     of 20 atoms took 4 to 25 calls from tilted and displaced starts, FIRE 80 and more to the same forces.
 
     Parameters

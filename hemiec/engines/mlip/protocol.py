@@ -10,7 +10,7 @@ from hemiec.engines.settings import NamedProtocol, RelaxSettings, ThermoSettings
 from hemiec.schemas.quantity import Document
 
 if TYPE_CHECKING:
-    from hemiec.transport.saddle import SaddleSearch
+    from hemiec.transport.saddles.saddle import SaddleSearch
 
 
 class MlipModel(Document):
@@ -47,8 +47,8 @@ class SaddleSettings(Document):
 
     @property
     def search(self) -> SaddleSearch:
-        """The same as :mod:`hemiec.transport.saddle` wants it."""
-        from hemiec.transport.saddle import SaddleSearch  # with ASE and SciPy; reading a protocol needs neither
+        """The same as :mod:`hemiec.transport.saddles.saddle` wants it."""
+        from hemiec.transport.saddles.saddle import SaddleSearch  # with ASE and SciPy; reading a protocol needs neither
 
         return SaddleSearch(
             fmax=self.fmax_eV_per_A,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hemiec.errors import InputError, StructureError
-from hemiec.transport.diffusion import Diffusion, diffusion
-from hemiec.transport.local_model import Posterior
+from hemiec.transport.kinetics.diffusion import Diffusion, diffusion
+from hemiec.transport.learning.local_model import Posterior
 from hemiec.transport.network import FloatArray, HopNetwork
 
 #: Ends and middle of the 90 % interval.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hemiec.errors import InputError
-from hemiec.transport.environments import Environments, Features
+from hemiec.transport.learning.environments import Environments, Features
 from hemiec.transport.network import FloatArray, HopNetwork
 
 BoolArray = NDArray[np.bool_]

@@ -34,7 +34,7 @@ def iterate(
     Parameters
     ----------
     n_nodes, start, end, conductance, drop
-        As in `hemiec.transport.elimination.potentials`.
+        As in `hemiec.transport.kinetics.elimination.potentials`.
     source
         The current that the drops drive into every node, shape=(n_nodes, n_fields).
 

@@ -11,10 +11,10 @@ from scipy.optimize import brentq
 from scipy.special import expit, log_expit
 
 from hemiec.errors import InputError, NotConvergedError
-from hemiec.transport.diffusion import CM2_PER_S, harmonic_displacements
+from hemiec.transport.kinetics.diffusion import CM2_PER_S, harmonic_displacements
+from hemiec.transport.kinetics.percolation import check_energies
+from hemiec.transport.kinetics.residence_time import HopTable, hop_table, walk
 from hemiec.transport.network import FloatArray, HopNetwork, IntArray
-from hemiec.transport.percolation import check_energies
-from hemiec.transport.residence_time import HopTable, hop_table, walk
 from hemiec.units import BOLTZMANN_EV_PER_K
 
 #: Positions are recorded at equal intervals of a run: so many that all sites together have about as many records as the

@@ -3,7 +3,7 @@
 Taking a node out joins its neighbours directly (star-mesh transform): conductances are added, multiplied and divided,
 never subtracted, so that each keeps its relative accuracy however many decades they span (doi:10.1287/opre.33.5.1107).
 Small networks are eliminated exactly, here; large ones approximately, as the preconditioner of an iteration
-(`hemiec.transport.approximate_elimination`).
+(`hemiec.transport.kinetics.approximate_elimination`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from hemiec.errors import NotConvergedError
-from hemiec.transport.approximate_elimination import iterate
+from hemiec.transport.kinetics.approximate_elimination import iterate
 from hemiec.transport.network import FloatArray, IntArray
 
 #: Largest network that is eliminated exactly: above, iteration is faster.

@@ -12,8 +12,8 @@ from ase.optimize import FIRE
 from pymatgen.core import Structure
 
 from hemiec.errors import NotConvergedError
-from hemiec.transport.forces import CountedImage, ForceCalls
-from hemiec.transport.path import FloatArray, MinimumEnergyPath, State, check_same_atoms, profile, unwrapped
+from hemiec.transport.saddles.forces import CountedImage, ForceCalls
+from hemiec.transport.saddles.path import FloatArray, MinimumEnergyPath, State, check_same_atoms, profile, unwrapped
 
 METHOD = "climbing-image band"
 #: Longest step of the band's optimiser, in angstrom.

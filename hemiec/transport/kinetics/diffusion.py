@@ -10,9 +10,9 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from hemiec.errors import InputError
-from hemiec.transport.elimination import potentials
+from hemiec.transport.kinetics.elimination import potentials
+from hemiec.transport.kinetics.percolation import Windings, check_energies, windings
 from hemiec.transport.network import FloatArray, HopNetwork, IntArray
-from hemiec.transport.percolation import Windings, check_energies, windings
 from hemiec.units import BOLTZMANN_EV_PER_K
 
 #: angstrom^2 THz in cm^2/s.
@@ -108,8 +108,8 @@ def diffusion(
 
         -d ln D / d(1/kT) = sum_h f_h S_h - sum_i p_i E_i
 
-    The displacements are replaced by windings (`hemiec.transport.percolation`), integers that are zero for all hops
-    below the bottleneck, and each direction is solved in units of its own bottleneck: directions without diffusion
+    The displacements are replaced by windings (`hemiec.transport.kinetics.percolation`), integers that are zero for all
+    hops below the bottleneck, and each direction is solved in units of its own bottleneck: directions without diffusion
     give exactly zero, and temperatures near zero are no harder than others. Sets of sites that no hop joins share the
     walker in equilibrium.
 

@@ -1,0 +1,1 @@
+"""Diffusion from trajectories of molecular dynamics."""

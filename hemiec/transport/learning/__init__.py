@@ -1,0 +1,1 @@
+"""What computed sites and hops say of the others: surroundings, local model, and which to compute next."""
