@@ -112,7 +112,7 @@ def relax_cell(
 ) -> RelaxedCell:
     """Return a structure with cell and positions relaxed.
 
-    Quasi-Newton steps (:func:`~hemiec.transport.saddles.quasi_newton.minimise`) in the atoms' positions and the logarithm
+    Quasi-Newton steps (:func:`~hemiec.transport.saddles.quasi_newton.minimise`) in the positions and the logarithm
     of the strain (ASE's FrechetCellFilter), from springs between neighbours and an oxide's stiffness. SrTiO3 and LaGaO3
     of 20 atoms took 4 to 25 calls from tilted and displaced starts, FIRE 80 and more to the same forces.
 
