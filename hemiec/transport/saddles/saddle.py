@@ -84,9 +84,9 @@ def find_saddle(
     States that are not relaxed are relaxed first. Three searches are tried, the next when one fails:
 
     1. Eigenvector following (:func:`~hemiec.transport.saddles.quasi_newton.climb`) from half-way between the two
-       minima, the hopping atom where the distances to its neighbours are half-way too. Half-way down from the saddle to either
-       minimum energy and force must lead on to that minimum; where they do not, a relaxation tells where the saddle
-       leads to.
+       minima, the hopping atom where the distances to its neighbours are half-way too. Half-way down from the saddle
+       to either minimum energy and force must lead on to that minimum; where they do not, a relaxation tells where the
+       saddle leads to.
     2. The same from the highest image of a loosely relaxed band, then minimum-mode following
        (:func:`~hemiec.transport.saddles.minimum_mode.follow_minimum_mode`) from there, and relaxations to both sides.
        If that pass leads between intermediate minima on one side of the hop, the search goes on beyond, and the
