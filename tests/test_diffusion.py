@@ -19,7 +19,7 @@ from ideal_networks import (
 from scipy.spatial.transform import Rotation
 
 from hemiec.errors import InputError, NotConvergedError, StructureError
-from hemiec.transport import approximate_elimination, elimination
+from hemiec.transport.kinetics import approximate_elimination, elimination
 from hemiec.transport.kinetics.diffusion import diffusion, diffusion_many, harmonic_displacements
 from hemiec.transport.kinetics.percolation import percolation
 from hemiec.transport.network import HopNetwork

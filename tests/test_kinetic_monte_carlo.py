@@ -16,7 +16,7 @@ from ideal_networks import (
 )
 
 from hemiec.errors import InputError, NotConvergedError
-from hemiec.transport import kinetic_monte_carlo as module
+from hemiec.transport.kinetics import kinetic_monte_carlo as module
 from hemiec.transport.kinetics.conductivity import carrier_density, conductivity, log10_conductivity
 from hemiec.transport.kinetics.diffusion import diffusion
 from hemiec.transport.kinetics.kinetic_monte_carlo import Simulation, kinetic_monte_carlo
