@@ -384,7 +384,7 @@ def test_a_users_preset_is_read_from_its_file(tmp_path: Path) -> None:
     site = make_site(site_content(str(tmp_path / "mine.yaml")), "mine.yaml")
     assert site.categories["mlip"].walltime == "12:00:00" and site.categories["mlip"].jobs_at_a_time == 4
     site.categories["mlip"].walltime = "01:30:00"
-    assert never_started(site) == ["mlip-7net-0 (120 min)"]
+    assert never_started(site) == ["mlip-7net-0 (120 min)", "mlip-7net-l3i5 (240 min)"]
 
 
 @pytest.mark.parametrize(
