@@ -38,8 +38,6 @@ _NOWHERE = 1e-4
 _PROBE = 0.1
 #: The mode is looked for among this many of lowest curvature.
 _LOWEST = 6
-#: Cosine above which two modes are the same.
-_ALIKE = 0.8
 #: Other modes looked at when a saddle is found. One below -_UNSTABLE (eV/angstrom^2) is left by a step of _KICK
 #: (angstrom of all atoms together), _KICKS times at most; one above _STIFF says that there is no need to look at more.
 #: Weaker instabilities are the host's own, such as the tilts of cubic SrTiO3, and the same at the sites.
@@ -154,7 +152,7 @@ def climb(
     One finite difference gives the Hessian along ``mode``. Steps then go uphill along the eigenvector most like the
     mode so far and downhill along all others (Cerjan and Miller, doi:10.1063/1.442352); every force call updates the
     Hessian by TS-BFGS (Bofill, doi:10.1002/qua.10709), which, unlike BFGS, keeps a negative curvature. It ends as
-    :func:`minimise`, when the mode leads down and finite differences find no other that does: up to
+    :func:`minimise`, when finite differences confirm that the mode leads down and find no other that does: up to
     two, each along the eigenvector that looks softest after the one before. A second one that leads down is
     followed there, since the saddle would lie above the pass.
     """
@@ -181,7 +179,7 @@ class _Climb:
         self.trust, self.calls, self.checks, self.kicks = 0.15, 1, 0, 0
         self.curvature = 0.0
         self._diagonalise()
-        self.probed = mode if self._probe(mode) < 0 else None
+        self._probe(mode)
 
     @property
     def checked(self) -> bool:
@@ -216,13 +214,7 @@ class _Climb:
         self.x, self.energy, self.gradient, self.checks = self.x + step, energy, gradient, 0
 
     def check(self, followed: int) -> None:
-        """Look at the followed mode, then at the softest others; leave along one that leads down.
-
-        A mode that is still the one found to lead down at the start, and clearly so, is not looked at again.
-        """
-        known = self.probed is not None and abs(float(self.probed @ self.mode)) > _ALIKE and self.curvature < -_UNSTABLE
-        if self.checks == 0 and known:
-            self.checks = 1
+        """Look at the followed mode, then at the softest others; leave along one that leads down."""
         direction = self.mode if self.checks == 0 else self.vectors[:, int(followed == 0)]
         curvature = self._probe(direction)
         self.checks += 1
