@@ -29,7 +29,7 @@ DATA = Path(__file__).with_name("hop_energies.json")
 TEMPERATURE_K = 1000.0
 #: Half of the 90 % interval at which sampling stops, in eV.
 WANTED_EV = 0.05
-#: Force calls of one five-image CI-NEB with its end points: mean of `transport_barriers` over 21 hops, to the same force.
+#: Force calls of one five-image CI-NEB with its end points: mean over the 21 hops of `transport_barriers`.
 NEB_CALLS = 301
 BATCH, N_SEEDS, N_DRAWS = 6, 10, 200
 #: Targets: force calls against CI-NEB of every hop, and how many 90 % intervals hold the truth.
