@@ -30,6 +30,8 @@ _SITE_CALLS = 200
 _LEFT_SITE = 1.2
 #: The relaxed hop may be longer or shorter than in the host by this share.
 _LENGTH_TOLERANCE = 0.5
+#: Or by this much, in angstrom: Li leans towards one window of its cage or another, and not the same one in every cell.
+_LEANING = 2.0
 
 
 @dataclass(frozen=True)
@@ -384,7 +386,7 @@ class HopCalculation:
         length, expected = (
             float(np.linalg.norm(self.host.lattice.get_cartesian_coords(x))) for x in (shift[mover], way)
         )
-        if abs(length - expected) > _LENGTH_TOLERANCE * expected:
+        if abs(length - expected) > max(_LENGTH_TOLERANCE * expected, _LEANING):
             raise StructureError(
                 f"{self.host.formula}: hop {hop} is {expected:.2f} angstrom long but its relaxed end points are "
                 f"{length:.2f} apart; an end point left its site."
