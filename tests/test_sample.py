@@ -65,7 +65,8 @@ def spring_model(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         start, end = (self.site(int(n[hop])) for n in (network.start, network.end))
         assert start.energy is not None and end.energy is not None and start.structure is not None
         about: dict[str, Any] = {
-            "hop": hop, "searched_from": [], "attempts": [], "n_force_calls": 9, "elapsed_s": 0.1,
+            "hop": hop, "searched_from": [start.energy, end.energy],
+            "attempts": [], "n_force_calls": 9, "elapsed_s": 0.1,
             "seconds_in_calls": 0.1,
         }  # fmt: skip
         if hop % 7 == 3:

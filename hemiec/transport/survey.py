@@ -13,7 +13,7 @@ from hemiec.schemas.transport import HopNetworkDoc, NetworkDoc, SampleDoc
 from hemiec.transport.kinetics.percolation import percolation
 from hemiec.transport.learning.environments import describe
 from hemiec.transport.learning.local_model import Posterior, fit_local_model
-from hemiec.transport.learning.sampling import Estimate, estimate, next_hops
+from hemiec.transport.learning.sampling import Estimate, estimate, is_converged, next_hops
 from hemiec.transport.network import FloatArray, HopNetwork
 
 #: Draws behind an interval while hops are chosen, and in the end.
@@ -145,9 +145,9 @@ class Survey:
             return None
         if not self.percolates:
             return "the network does not lead through the crystal: more hops would not tell more"
-        found = self.estimate([self.aim.reference_temperature_K], CHOICE_DRAWS).effective_barrier
-        if found.half_width < self.aim.interval_eV:
-            return f"the effective barrier is known to ±{found.half_width:.3f} eV"
+        found = self.estimate([], CHOICE_DRAWS)
+        if is_converged(found, self.aim.interval_eV):
+            return f"the effective barrier is known to ±{found.effective_barrier.half_width:.3f} eV"
         return None
 
     def choose(self, n: int) -> list[int]:

@@ -288,6 +288,9 @@ def _compute(survey: Survey, records: _Records, protocol: MlipProtocol) -> None:
     for hop in records.chosen:
         calculation.hop(hop)
         records.keep(calculation)
+    for hop in calculation.outdated():  # a later hop found a lower minimum of one of their sites
+        calculation.hop(hop, again=True)
+        records.keep(calculation)
 
 
 def _site_record(doc: SiteDoc) -> SiteRecord:
