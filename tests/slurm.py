@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -102,6 +103,24 @@ class SlurmCluster:
         self.command("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")
 
     def up(self) -> None:
+        """Start it, anew on other ports where a daemon does not come up: another process may take a port first."""
+        for attempt in range(3):
+            try:
+                self._up()
+            except AssertionError as exc:
+                self.down()
+                logs = "\n".join(
+                    f"{path.name}:\n{path.read_text(errors='replace')[-2000:]}"
+                    for path in sorted([*self.folder.glob("*.log"), *self.folder.glob("*.out")])
+                )
+                if attempt == 2:
+                    raise AssertionError(f"{exc}\n{logs}") from None
+                print(f"{exc}, trying again\n{logs}")
+                shutil.rmtree(self.folder)
+            else:
+                return
+
+    def _up(self) -> None:
         for name in ("state", "spool"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         host = socket.gethostname()
@@ -178,9 +197,12 @@ def _processes(environment: dict[str, str], node: str) -> list[int]:
 
 
 def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port below those that the kernel gives to outgoing connections, which could take it before its daemon does."""
+    while True:
+        port = random.randrange(10000, 32000)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 @pytest.fixture(scope="module")
