@@ -28,10 +28,10 @@ from pymongo.errors import PyMongoError
 from hemiec.errors import InputError, StoreError
 from hemiec.launch.fireworks.launchpad import open_launchpad
 from hemiec.settings import Settings
-from hemiec.store.backup import check_backup, write_backup
+from hemiec.store.archive.backup import check_backup, write_backup
+from hemiec.store.archive.restore import restore_backup
 from hemiec.store.database import Database, Document, open_database
 from hemiec.store.mongod import EmbeddedMongod, find_mongod
-from hemiec.store.restore import restore_backup
 
 pytestmark = pytest.mark.store
 

@@ -34,6 +34,7 @@ from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.transport import HopSummary
 from hemiec.settings import Settings
 from hemiec.store.calibration import collect_points, current_calibrations, points_of, save_calibration
+from hemiec.store.candidates import composition_of, documents_of
 from hemiec.store.database import Database, open_database
 
 Make = Callable[..., CandidateSpec]
@@ -403,9 +404,9 @@ def stored(candidate: Make, hops: int = 6) -> list[CandidateDoc]:
         none = Quantity(value=None, unit="eV", method="synthetic", reason="not computed")
         summaries = [
             HopSummary(
-                hop=i, environment="", forward_barrier=f, reverse_barrier=f + 0.1, reaction_coordinate=[], energies=[],
-                job_uuid=f"mlip-{i}", dft_forward_barrier=f + 0.2 + rng.normal(0, 0.02), dft_reverse_barrier=f + 0.3,
-                dft_protocol="dft-x", dft_protocol_hash="high-1", dft_job_uuid=f"dft-{i}",
+                mobile="O", hop=i, environment="", forward_barrier=f, reverse_barrier=f + 0.1, reaction_coordinate=[],
+                energies=[], job_uuid=f"mlip-{i}", dft_forward_barrier=f + 0.2 + rng.normal(0, 0.02),
+                dft_reverse_barrier=f + 0.3, dft_protocol="dft-x", dft_protocol_hash="high-1", dft_job_uuid=f"dft-{i}",
             )
             for i, f in enumerate(rng.uniform(0.3, 1.0, hops))
         ]  # fmt: skip
@@ -418,8 +419,8 @@ def stored(candidate: Make, hops: int = 6) -> list[CandidateDoc]:
         )
         docs.append(
             CandidateDoc(
-                candidate_id=spec.candidate_id, candidate=spec, campaigns=[], results=[result], input_hash="",
-                builder_version=1, last_updated=NOW, **quantities,
+                candidate_id=spec.candidate_id, candidate=spec, **composition_of(spec), campaigns=[], results=[result],
+                input_hash="", builder_version=1, last_updated=NOW, **quantities,
             )
         )  # fmt: skip
     return docs
@@ -481,7 +482,10 @@ def test_calibrate_fits_stores_and_draws(database: Database, candidate: Make, tm
     empty = runner.invoke(cli, ["calibrate", "--no-shipped"])
     assert isinstance(empty.exception, InputError)
     assert "no property with values of both tiers" in str(empty.exception)
-    database["candidates"].insert_many([doc.to_mongo() for doc in stored(candidate)])
+    for doc in stored(candidate):
+        for name, parts in documents_of(doc).items():
+            if parts:
+                database[name].insert_many(parts)
     assert len(collect_points(database)) == 72
     plot = tmp_path / "parity.png"
     dry = runner.invoke(cli, ["calibrate", "--no-shipped", "--dry-run", "--plot", str(plot)], catch_exceptions=False)

@@ -27,12 +27,13 @@ from hemiec.launch.submit import plan_submission, submit
 from hemiec.launch.tiers import TierState, admit
 from hemiec.ranking.leaderboard import score
 from hemiec.ranking.promotion import probabilities_in_top, promote
-from hemiec.schemas.documents import PROPERTIES, CandidateDoc, CandidateResult
+from hemiec.schemas.documents import PROPERTIES, CandidateResult
 from hemiec.schemas.ladder import PROPERTY_TIER, TIERS, JudgedValue, PromotionDoc, PromotionEntry, PromotionRule, Tier
 from hemiec.schemas.leaderboard import Criterion
 from hemiec.settings import Settings
-from hemiec.store.builder import build
+from hemiec.store.building.builder import build
 from hemiec.store.campaigns import plans_of
+from hemiec.store.candidates import read_candidates
 from hemiec.store.database import Database
 from hemiec.workflows.campaign import Campaign, load_campaign
 
@@ -603,7 +604,7 @@ def test_a_climb_to_the_top_with_a_candidate_that_fails_and_comes_back(
     assert n_jobs(database, "network") == 2
 
     build(database, failures=queue.failures)
-    found = [CandidateDoc.model_validate(raw) for raw in database["candidates"].find({}, {"_id": 0})]
+    found = list(read_candidates(database))
     documents = {doc.candidate.formula: doc for doc in found}
     assert documents["SrTiO3"].migration_barrier.value is not None
     assert documents["CaTiO3"].migration_barrier.reason == stopped(database)["CaTiO3"]

@@ -27,7 +27,8 @@ from hemiec.launch.status import read_status
 from hemiec.launch.submit import plan_submission, submit
 from hemiec.schemas.documents import CandidateDoc
 from hemiec.settings import Settings
-from hemiec.store.builder import build
+from hemiec.store.building.builder import build
+from hemiec.store.candidates import read_candidates
 from hemiec.store.database import Database
 from hemiec.store.mongod import EmbeddedMongod
 from hemiec.workflows.campaign import Campaign, load_campaign
@@ -248,8 +249,7 @@ def test_run_survives_kills_of_everything_and_ends_with_every_number(
     assert set(status.counts) == {"done"}
     uuids = [job.uuid for job in status.jobs]
     assert len(uuids) == len(set(uuids)) == database["outputs"].count_documents({})
-    (raw,) = database["candidates"].find({}, {"_id": 0})
-    doc = CandidateDoc.model_validate(raw)
+    (doc,) = read_candidates(database)
     assert doc.band_gap.reason == "the campaign does not ask for it"
     assert -3.8 < doc.formation_energy_per_atom.value < -3.0
     assert 0.2 < doc.migration_barrier.value < 1.2

@@ -24,6 +24,7 @@ from hemiec.schemas.documents import PROPERTIES, CandidateDoc, CandidateResult, 
 from hemiec.schemas.leaderboard import Criterion, LeaderboardDoc
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.transport import HopSummary
+from hemiec.store.candidates import composition_of
 
 DEFINITIONS = Path(__file__).parents[1] / "analysis" / "leaderboards"
 NOW = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
@@ -45,7 +46,7 @@ def quantities(gap: float | None, barrier: float | None, energy: float | None) -
 
 def result(plan: str, n_atoms: int, found: dict[str, Quantity]) -> CandidateResult:
     hop = HopSummary(
-        hop=0, environment=f"hop of {plan}", forward_barrier=0.5, reverse_barrier=0.5,
+        mobile="O", hop=0, environment=f"hop of {plan}", forward_barrier=0.5, reverse_barrier=0.5,
         reaction_coordinate=[0.0, 1.4, 2.8], energies=[0.0, 0.5, 0.0], job_uuid="uuid-hop",
     )  # fmt: skip
     return CandidateResult(
@@ -71,8 +72,8 @@ def candidate(
         bartel_tau=4.0, configurational_entropy=0.693,
     )  # fmt: skip
     fields: dict[str, Any] = {
-        "candidate_id": key, "candidate": spec, "campaigns": ["synthetic"], "results": [], "input_hash": "0",
-        "builder_version": 1, "last_updated": NOW, **quantities(gap, barrier, energy),
+        "candidate_id": key, "candidate": spec, **composition_of(spec), "campaigns": ["synthetic"],
+        "results": [], "input_hash": "0", "builder_version": 1, "last_updated": NOW, **quantities(gap, barrier, energy),
     }  # fmt: skip
     return CandidateDoc.model_validate({**fields, **changes})
 

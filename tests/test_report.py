@@ -32,15 +32,15 @@ def hop(environment: str, forward: float | None, change: float = 0.1) -> HopSumm
     """Return a synthetic hop over 2.8 angstrom, or one that failed if forward is None."""
     if forward is None:
         return HopSummary(
-            hop=0, environment=environment, forward_barrier=None, reverse_barrier=None, reaction_coordinate=[],
-            energies=[],
+            mobile="O", hop=0, environment=environment, forward_barrier=None, reverse_barrier=None,
+            reaction_coordinate=[], energies=[],
             reason="NEB did not converge in 300 steps", job_uuid="uuid-of-a-failed-hop",
         )  # fmt: skip
     shape = [0.0, 0.3, 0.75, 1.0, 0.75, 0.3, 0.0]
     energies = [forward * s + change * i / 6 for i, s in enumerate(shape)]
     top = max(energies)
     return HopSummary(
-        hop=0, environment=environment, forward_barrier=top, reverse_barrier=top - energies[-1],
+        mobile="O", hop=0, environment=environment, forward_barrier=top, reverse_barrier=top - energies[-1],
         reaction_coordinate=[2.8 * i / 6 for i in range(7)], energies=energies, job_uuid=f"uuid-hop-{environment}",
     )  # fmt: skip
 

@@ -98,7 +98,7 @@ def backup(file: Path, force: bool, as_json: bool) -> None:
     Example:
       hemiec db backup hemiec-2026-11-22.zip
     """
-    from hemiec.store.backup import write_backup
+    from hemiec.store.archive.backup import write_backup
 
     quiet()
     settings = load_settings()
@@ -136,7 +136,7 @@ def restore(file: Path, merge: bool, as_json: bool) -> None:
     Example:
       HEMIEC_MONGO_URI=mongodb://user:password@host/ hemiec db restore hemiec-2026-11-22.zip
     """
-    from hemiec.store.restore import restore_backup
+    from hemiec.store.archive.restore import restore_backup
 
     quiet()
     settings = load_settings()

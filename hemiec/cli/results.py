@@ -13,6 +13,7 @@ from hemiec.files import write_whole
 from hemiec.schemas.documents import PROPERTIES, CandidateDoc
 from hemiec.schemas.leaderboard import LeaderboardDoc
 from hemiec.schemas.transport import TransportSummary
+from hemiec.store.candidates import read_candidates
 from hemiec.store.database import Database
 
 PIPED_WIDTH = 110
@@ -26,7 +27,7 @@ def build() -> None:
     Example:
       hemiec build
     """
-    from hemiec.store.builder import build as build_candidates
+    from hemiec.store.building.builder import build as build_candidates
 
     with queue() as (_, opened):
         built = build_candidates(opened.database, failures=opened.failures)
@@ -53,7 +54,7 @@ def query(expression: str, as_json: bool) -> None:
 
     criteria = compile_query(expression)
     with store() as (_, database):
-        found = [_load(d) for d in database["candidates"].find(criteria, {"_id": 0}).sort("candidate_id", 1)]
+        found = list(read_candidates(database, criteria, whole=False))
     if as_json:
         print_json([_brief(doc) for doc in found])
         return
@@ -80,11 +81,10 @@ def show(candidate_id: str, as_json: bool) -> None:
     from rich.table import Table
 
     with store() as (_, database):
-        raw = database["candidates"].find_one({"candidate_id": candidate_id}, {"_id": 0})
-        if raw is None:
+        doc = next(read_candidates(database, {"candidate_id": candidate_id}), None)
+        if doc is None:
             near = [d["candidate_id"] for d in database["candidates"].find({}, {"candidate_id": 1}).limit(10_000)]
             raise InputError(f"no candidate {candidate_id!r} in the store.", mend=_near(candidate_id, near))
-        doc = _load(raw)
     if as_json:
         print_json(doc.to_mongo())
         return
@@ -165,7 +165,7 @@ def make_leaderboard(database: Database, definition: Path | None, *, campaign: s
         read_header(database, campaign, {"name": 1})  # says so if there is none of that name
     rules = DEFAULT if definition is None else load_definition(definition)
     wanted = {} if campaign is None else {"campaigns": campaign}
-    documents = [_load(d) for d in database["candidates"].find(wanted, {"_id": 0})]
+    documents = list(read_candidates(database, wanted))
     if not documents:
         raise InputError(
             "there are no candidates in the store.", mend="run a campaign, or `hemiec build` what has finished"
@@ -187,19 +187,6 @@ def show_leaderboard(leaderboard: LeaderboardDoc, *, as_json: bool = False, as_c
         console = Console()
         # In a file or pipe there is no width to fit.
         (console if console.is_terminal else Console(width=PIPED_WIDTH)).print(export.to_table(leaderboard))
-
-
-def _load(raw: dict[str, Any]) -> CandidateDoc:
-    """Return a stored candidate; one of another schema version is refused with the mend."""
-    from pydantic import ValidationError
-
-    try:
-        return CandidateDoc.model_validate({k: v for k, v in raw.items() if k in CandidateDoc.model_fields})
-    except ValidationError as error:
-        raise InputError(
-            f"candidate {raw.get('candidate_id')}: stored by another version of hemiec ({error.errors()[0]['msg']}).",
-            mend="run `hemiec build`",
-        ) from error
 
 
 def _transport_lines(found: TransportSummary) -> list[str]:

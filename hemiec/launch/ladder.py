@@ -18,7 +18,7 @@ from hemiec.launch.queue import Queue
 from hemiec.launch.status import read_status
 from hemiec.launch.tiers import TierState, admit, fingerprint, read_ladder
 from hemiec.schemas.ladder import DESCRIPTORS, TIERS, JudgedValue, PromotionDoc, PromotionEntry, TierName
-from hemiec.store.builder import build
+from hemiec.store.building.builder import build
 from hemiec.store.campaigns import read_campaign, write_header, write_plans
 from hemiec.store.database import Document
 from hemiec.workflows.campaign import Campaign, Climb, campaign_of

@@ -12,7 +12,8 @@ from hemiec.schemas.dynamics import ArrheniusDoc
 from hemiec.schemas.quantity import Document, Quantity
 from hemiec.schemas.transport import HopSummary, TransportSummary
 
-SCHEMA_VERSION = 1
+#: Raise it when the layout of a stored document changes, with a migration to it in `hemiec.store.migrations`.
+SCHEMA_VERSION = 2
 #: Reason of a quantity that the campaign turned off.
 NOT_ASKED = "the campaign does not ask for it"
 
@@ -250,7 +251,11 @@ class JobRecord(Document):
 
 
 class CandidateResult(Document):
-    """Everything computed for one candidate with one cell and one set of protocols (a plan)."""
+    """Everything computed for one candidate with one cell and one set of protocols (a plan).
+
+    Hops, transport and dynamics have collections of their own (`hemiec.schemas.stored`); whoever reads whole
+    candidates finds them here.
+    """
 
     plan_id: str = Field(description="Hash of the cell and protocols that this result was computed with.")
     band_gap: Quantity = Field(description="Fundamental gap, in eV.")
@@ -271,7 +276,6 @@ class CandidateResult(Document):
     )
     energy_per_atom: float | None = Field(None, description="Energy of the relaxed SQS, in eV/atom.")
     volume_per_atom: float | None = Field(None, description="Volume of the relaxed SQS, in angstrom^3/atom.")
-    structure: dict[str, Any] | None = Field(None, description="pymatgen Structure of the relaxed SQS.")
     n_atoms: int | None = Field(None, description="Atoms in the SQS cell; unit 1.")
     shortest_image_distance: float | None = Field(
         None, description="Shortest distance between periodic images, in angstrom."
@@ -300,6 +304,10 @@ class CandidateDoc(Document):
     candidate_id: str = Field(description="Content hash of the composition; key of the collection.")
     schema_version: int = Field(SCHEMA_VERSION, description="Version of this document's layout.")
     candidate: CandidateSpec = Field(description="Composition, charge balance and descriptors.")
+    elements: list[str] = Field(description="Elements, alphabetical.")
+    nelements: int = Field(description="Number of elements; unit 1.")
+    chemsys: str = Field(description="Elements, alphabetical, joined with hyphens.")
+    n_species: dict[str, int] = Field(description="Sublattice (A, B, X) to its number of species; vacancies are none.")
     campaigns: list[str] = Field(description="Names of the campaigns that asked for this candidate.")
     band_gap: Quantity = Field(description="Best available fundamental gap, in eV.")
     migration_barrier: Quantity = Field(description="Best available migration barrier, in eV.")

@@ -106,6 +106,7 @@ class HopSummary(Document):
     """A hop as a candidate shows it: environment, barriers, profile."""
 
     hop: int = Field(description="Its number in the network.")
+    mobile: str = Field(description="Species that moves, such as O.")
     environment: str = Field(description="Species that it passes, as 'La-Sr | Co'.")
     forward_barrier: float | None = Field(description="Saddle minus initial energy, in eV; null if it failed.")
     reverse_barrier: float | None = Field(description="Saddle minus final energy, in eV; null if it failed.")

@@ -13,6 +13,7 @@ from hemiec.ranking.calibration import MODEL, fit_calibrations, open_shell_fract
 from hemiec.ranking.shipped import shipped_calibrations
 from hemiec.schemas.calibration import CalibrationDoc, CalibrationPoint
 from hemiec.schemas.documents import CandidateDoc, CandidateResult
+from hemiec.store.candidates import read_candidates
 from hemiec.store.database import Database, store_errors
 from hemiec.units import EV
 
@@ -29,17 +30,7 @@ def collect_points(database: Database) -> list[CalibrationPoint]:
     """
     points = []
     with store_errors():
-        for raw in database["candidates"].find({}, {"_id": 0}).sort("candidate_id", 1):
-            try:
-                candidate = CandidateDoc.model_validate(
-                    {k: v for k, v in raw.items() if k in CandidateDoc.model_fields}
-                )
-            except ValidationError as error:
-                raise StoreError(
-                    f"candidate {raw.get('candidate_id')}: stored by another version of hemiec "
-                    f"({error.errors()[0]['msg']}).",
-                    mend="run `hemiec build`",
-                ) from error
+        for candidate in read_candidates(database):
             points += points_of(candidate)
     return points
 

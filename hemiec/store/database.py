@@ -38,7 +38,8 @@ class Database:
 
     ``outputs`` holds what jobs return, ``data`` (GridFS) trajectories and paths, ``data_index`` where those lie that
     are in a folder or in S3, ``fireworks``, ``workflows`` and ``launches`` belong to the LaunchPad, ``campaigns`` (with
-    ``plans``, one for each of their candidates), ``candidates``, ``references`` and ``calibrations`` are ours.
+    ``plans``, one for each of their candidates), ``candidates`` (with ``hops``, ``transport`` and ``structures``),
+    ``references`` and ``calibrations`` are ours.
     """
 
     uri: str = field(repr=False)
@@ -91,6 +92,9 @@ class Database:
         self["data_index"].create_index("job_uuid")
         self["candidates"].create_index("candidate_id", unique=True)
         self["candidates"].create_index("campaigns")
+        for name, key in (("hops", "hop_id"), ("structures", "structure_id"), ("transport", "transport_id")):
+            self[name].create_index(key, unique=True)
+            self[name].create_index([("candidate_id", ASCENDING), ("plan_id", ASCENDING)])
         self["references"].create_index("reference_id", unique=True)
         self["campaigns"].create_index("name", unique=True)
         self["calibrations"].create_index("calibration_id", unique=True)

@@ -12,6 +12,7 @@ from typing import Any
 from maggma.core import Builder
 from maggma.stores import MongoStore
 from pydantic import ValidationError
+from pymongo import ReplaceOne
 
 from hemiec.engines.protocol import load_protocol
 from hemiec.errors import HemiecError, StoreError
@@ -19,12 +20,15 @@ from hemiec.ranking.calibration import calibrated_result
 from hemiec.schemas.calibration import CalibrationDoc
 from hemiec.schemas.documents import PROPERTIES, CandidateDoc, CandidateResult, CandidateSpec, ReferenceDoc
 from hemiec.schemas.quantity import Quantity
-from hemiec.store.assemble import Plan, assemble, energies_of
+from hemiec.schemas.stored import StructureDoc
+from hemiec.store.building.assemble import Plan, assemble, energies_of
+from hemiec.store.building.structures import structure_docs
 from hemiec.store.calibration import current_calibrations
+from hemiec.store.candidates import composition_of, documents_of
 from hemiec.store.database import Database
 
 #: Raise it when a change here or in `assemble` changes what is built: everything is then built anew.
-BUILDER_VERSION = 4
+BUILDER_VERSION = 5
 #: Large parts of outputs that no number is made from.
 _NOT_NEEDED = {
     "output.images": 0,
@@ -36,7 +40,14 @@ _NOT_NEEDED = {
     "output.warren_cowley": 0,
     "output.host": 0,
 }
-
+#: Collection to its key, in the order of writing: candidates last, as their stamp says that all is written.
+KEYS = {
+    "references": "reference_id",
+    "structures": "structure_id",
+    "hops": "hop_id",
+    "transport": "transport_id",
+    "candidates": "candidate_id",
+}
 
 #: A job that was replaced leaves several documents; the one with the highest index counts.
 _BY_INDEX = {"uuid": 1, "index": 1}
@@ -120,6 +131,8 @@ class CandidateBuilder(Builder):
         results: dict[str, CandidateResult] = {}
         specs: dict[str, CandidateSpec] = {}
         references: dict[str, ReferenceDoc] = {}
+        structures: list[StructureDoc] = []
+        now = datetime.now(UTC)
         for entry, campaign in _one_per_plan(item["entries"]):
             spec = CandidateSpec.model_validate(entry["candidate"])
             plan = Plan(
@@ -136,25 +149,32 @@ class CandidateBuilder(Builder):
             results[plan.plan_id] = calibrated_result(assemble(plan), spec, self.calibrations)
             specs[plan.plan_id] = spec
             references |= _reference_docs(plan)
+            structures += structure_docs(plan, item["stamp"], now)
         ordered = sorted(results.values(), key=_preference, reverse=True)
+        spec = specs[ordered[0].plan_id]
         candidate = CandidateDoc(
             candidate_id=item["candidate_id"],
-            candidate=specs[ordered[0].plan_id],
+            candidate=spec,
+            **composition_of(spec),
             campaigns=sorted({name for name, _, _ in item["entries"]}),
             **{name: _best(name, ordered) for name in PROPERTIES},
             results=ordered,
             input_hash=item["stamp"],
             builder_version=BUILDER_VERSION,
-            last_updated=datetime.now(UTC),
+            last_updated=now,
         )
-        return {"candidate": candidate.to_mongo(), "references": [doc.to_mongo() for doc in references.values()]}
+        return documents_of(candidate) | {
+            "structures": [doc.to_mongo() for doc in structures],
+            "references": [doc.to_mongo() for doc in references.values()],
+        }
 
     def update_targets(self, items: list[dict[str, Any]]) -> None:
         """Write the documents; each replaces its predecessor in one step."""
-        self.candidates.update([item["candidate"] for item in items], key="candidate_id")
-        references = {doc["reference_id"]: doc for item in items for doc in item["references"]}
-        if references:
-            self.references.update(list(references.values()), key="reference_id")
+        for collection, key in KEYS.items():
+            documents = {doc[key]: doc for item in items for doc in item[collection]}
+            operations = [ReplaceOne({key: name}, doc, upsert=True) for name, doc in documents.items()]
+            if operations:
+                self.database[collection].bulk_write(operations, ordered=False)
 
     def forget_dropped(self) -> None:
         """Take a campaign's name off candidates that it no longer asks for; the candidates stay."""

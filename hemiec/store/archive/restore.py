@@ -15,7 +15,7 @@ from pymongo import WriteConcern
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 
 from hemiec.errors import StoreError
-from hemiec.store.backup import COUNTER, TRANSIENT, Manifest, Report, check_backup, read_documents
+from hemiec.store.archive.backup import COUNTER, TRANSIENT, Manifest, Report, check_backup, read_documents
 from hemiec.store.database import RESTORE, Database, store_errors
 
 #: What a merge brings in. The queue is left out: its numbers mean other jobs in another database.

@@ -98,7 +98,6 @@ def assemble(plan: Plan) -> CandidateResult:
         gap_starts=_gap_starts(plan, gap),
         energy_per_atom=basin["energy_per_atom"] if basin else None,
         volume_per_atom=basin["structure"]["lattice"]["volume"] / len(basin["structure"]["sites"]) if basin else None,
-        structure=basin["structure"] if basin else None,
         tilt=basin.get("tilt") if basin else None,
         n_atoms=sqs["n_atoms"] if sqs else None,
         shortest_image_distance=sqs["shortest_image_distance"] if sqs else None,
@@ -172,6 +171,7 @@ def _hops(plan: Plan) -> list[HopSummary]:
             summaries.append(
                 HopSummary(
                     hop=hop["hop"],
+                    mobile=network["mobile"],
                     environment=environments[hop["hop"]],
                     forward_barrier=hop["forward_barrier"],
                     reverse_barrier=hop["reverse_barrier"],
@@ -186,6 +186,7 @@ def _hops(plan: Plan) -> list[HopSummary]:
         summaries += [
             HopSummary(
                 hop=failed["hop"],
+                mobile=network["mobile"],
                 environment=environments[failed["hop"]],
                 forward_barrier=None,
                 reverse_barrier=None,

@@ -29,7 +29,7 @@ from pymongo.errors import OperationFailure
 from hemiec import __version__
 from hemiec.errors import InputError, StoreError
 from hemiec.schemas.quantity import Document as Model
-from hemiec.store.builder import BUILDER_VERSION
+from hemiec.store.building.builder import BUILDER_VERSION
 from hemiec.store.database import Database, store_errors
 
 FORMAT = 1

@@ -1,0 +1,1 @@
+"""From what jobs returned to the documents that are queried and ranked."""

@@ -1,0 +1,127 @@
+"""Candidates in the store: a small document each, with hops and transport in collections of their own.
+
+``candidates`` holds what is queried and ranked; what is large lies in ``hops`` (one document per hop) and
+``transport`` (one per result). :func:`documents_of` takes a candidate apart, :func:`read_candidates` puts it together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+from pymatgen.core import Element
+from pymongo import ASCENDING
+
+from hemiec.composition.fractions import VACANCY
+from hemiec.errors import StoreError
+from hemiec.schemas.documents import CandidateDoc, CandidateSpec
+from hemiec.schemas.stored import HopDoc, TransportDoc
+from hemiec.schemas.transport import HopSummary
+from hemiec.store.database import Database, Document
+
+#: Fields of a result that are not in `candidates`.
+APART = {"hops", "transport", "dynamics"}
+_SYMBOL = re.compile("[A-Z][a-z]?")
+_BATCH = 500
+
+
+def composition_of(spec: CandidateSpec) -> Document:
+    """Return what a candidate says of its composition, in emmet's names, beside `n_species`."""
+    species = {site: set(fractions) - {VACANCY} for site, fractions in spec.sites.items()}
+    elements = sorted(set().union(*species.values()))
+    return {
+        "elements": elements,
+        "nelements": len(elements),
+        "chemsys": "-".join(elements),
+        "n_species": {site: len(names) for site, names in species.items()},
+    }
+
+
+def documents_of(candidate: CandidateDoc) -> dict[str, list[Document]]:
+    """Return collection to documents: the candidate in ``candidates``, ``hops`` and ``transport``."""
+    hops, transport = [], []
+    for result in candidate.results:
+        common = {
+            "candidate_id": candidate.candidate_id,
+            "plan_id": result.plan_id,
+            "label": candidate.candidate.label,
+            "input_hash": candidate.input_hash,
+            "last_updated": candidate.last_updated,
+        }
+        key = f"{candidate.candidate_id}:{result.plan_id}"
+        for order, hop in enumerate(result.hops):
+            about = {
+                "hop_id": f"{key}:{order}",
+                "order": order,
+                "elements": sorted(s for s in set(_SYMBOL.findall(hop.environment)) if Element.is_valid_symbol(s)),
+                "protocol": result.migration_barrier.protocol,
+                "protocol_hash": result.migration_barrier.protocol_hash,
+            }
+            hops.append(HopDoc.model_validate(common | hop.model_dump() | about))
+        if result.transport is not None or result.dynamics is not None:
+            parts = {"transport_id": key, "transport": result.transport, "dynamics": result.dynamics}
+            transport.append(TransportDoc.model_validate(common | parts))
+    return {
+        "candidates": [candidate.model_dump(mode="json", exclude={"results": {"__all__": APART}})],
+        "hops": [doc.to_mongo() for doc in hops],
+        "transport": [doc.to_mongo() for doc in transport],
+    }
+
+
+def read_candidates(database: Database, where: Document | None = None, *, whole: bool = True) -> Iterator[CandidateDoc]:
+    """Yield candidates in the order of their ids.
+
+    Parameters
+    ----------
+    database
+        The store.
+    where
+        A MongoDB filter on `candidates`; default all. It must not come from outside.
+    whole
+        Whether hops, transport and dynamics are read too.
+
+    Raises
+    ------
+    StoreError
+        If a candidate was stored in a layout that cannot be read.
+    """
+    found = database["candidates"].find(where or {}, {"_id": 0}).sort("candidate_id", ASCENDING)
+    batch: list[Document] = []
+    for document in found:
+        batch.append(document)
+        if len(batch) == _BATCH:
+            yield from _joined(database, batch, whole)
+            batch = []
+    yield from _joined(database, batch, whole)
+
+
+def _joined(database: Database, documents: list[Document], whole: bool) -> Iterator[CandidateDoc]:
+    hops: dict[tuple[str, str], list[Document]] = defaultdict(list)
+    transport: dict[tuple[str, str], Document] = {}
+    if whole and documents:
+        of_these = {"candidate_id": {"$in": [document["candidate_id"] for document in documents]}}
+        for hop in database["hops"].find(of_these, {"_id": 0}).sort("order", ASCENDING):
+            known = {key: value for key, value in hop.items() if key in HopSummary.model_fields}
+            hops[hop["candidate_id"], hop["plan_id"]].append(known)
+        for found in database["transport"].find(of_these, {"_id": 0}):
+            parts = {key: found[key] for key in ("transport", "dynamics")}
+            transport[found["candidate_id"], found["plan_id"]] = parts
+    for document in documents:
+        for result in document["results"]:
+            key = document["candidate_id"], result["plan_id"]
+            result |= {"hops": hops.get(key, []), **transport.get(key, {})}
+        yield _validated(document)
+
+
+def _validated(document: dict[str, Any]) -> CandidateDoc:
+    try:
+        return CandidateDoc.model_validate({k: v for k, v in document.items() if k in CandidateDoc.model_fields})
+    except ValidationError as error:
+        raise StoreError(
+            f"candidate {document.get('candidate_id')}: stored by another version of hemiec "
+            f"({error.errors()[0]['msg']}).",
+            mend="run `hemiec build`",
+        ) from error
