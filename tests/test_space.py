@@ -40,7 +40,7 @@ from hemiec.composition.space import Space, enumerate_candidates
 from hemiec.errors import CompositionError, StoreError, ThermoError
 from hemiec.schemas.campaign import CampaignSpec
 from hemiec.schemas.documents import CandidateSpec
-from hemiec.store.query import FIELDS
+from hemiec.store.queries.fields import fields_of
 from hemiec.thermo.formation import composition, from_elements, from_oxides
 from hemiec.thermo.references import required_phases
 from hemiec.workflows.campaign import load_campaign
@@ -602,7 +602,7 @@ def test_cost_and_scarcity_are_of_the_cations() -> None:
 def test_every_descriptor_is_a_field_of_a_candidate_and_of_queries() -> None:
     for name in (*UNITS, "oxygen_deficiency", "net_charge"):
         assert name in CandidateSpec.model_fields
-        assert FIELDS[name] == f"candidate.{name}"
+        assert fields_of()[name].path == f"candidate.{name}"
 
 
 def test_fractions_too_fine_for_exact_charges_are_refused() -> None:

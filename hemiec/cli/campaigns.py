@@ -47,6 +47,7 @@ def run(ctx: click.Context, campaign: Path, workers: int | None, html: Path | No
     from hemiec.launch.submit import submit as submit_campaign
     from hemiec.ranking.report import to_html
     from hemiec.store.building.builder import build
+    from hemiec.store.leaderboards import save_leaderboard
     from hemiec.workflows.campaign import load_campaign
 
     quiet()
@@ -69,11 +70,12 @@ def run(ctx: click.Context, campaign: Path, workers: int | None, html: Path | No
                 ctx.exit(130)
         build(opened.database, failures=opened.failures)
         leaderboard = make_leaderboard(opened.database, None, campaign=name)
+        saved = save_leaderboard(opened.database, leaderboard)
         show_leaderboard(leaderboard, as_json=as_json)
         report = html or Path(f"{name}-leaderboard.html")
         report.parent.mkdir(parents=True, exist_ok=True)
         write_whole(report, to_html(leaderboard))
-        click.echo(f"report: {report.absolute()}", err=True)
+        click.echo(f"report: {report.absolute()}; stored as {saved}", err=True)
         lacking = _lacks_a_number(leaderboard, stopped_reasons(opened.database, name))
         ctx.exit(verdict(status, incomplete=status.counts["failed"] > 0 and lacking))
 

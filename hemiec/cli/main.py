@@ -29,12 +29,17 @@ _COMMANDS = {
     "pause": "hemiec.cli.jobs",
     "resume": "hemiec.cli.jobs",
     "promote": "hemiec.cli.jobs",
-    "build": "hemiec.cli.results",
+    "build": "hemiec.cli.build",
     "calibrate": "hemiec.cli.calibrate",
-    "query": "hemiec.cli.results",
-    "show": "hemiec.cli.results",
+    "query": "hemiec.cli.query",
+    "show": "hemiec.cli.show",
     "rank": "hemiec.cli.results",
+    "serve": "hemiec.cli.serve",
+    "export": "hemiec.cli.exchange",
+    "import": "hemiec.cli.exchange",
 }
+#: Commands whose function has another name, as theirs is a word of Python.
+_FUNCTIONS = {"import": "import_command"}
 
 
 class _LazyGroup(click.Group):
@@ -46,7 +51,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
+        command = getattr(import_module(_COMMANDS[cmd_name]), _FUNCTIONS.get(cmd_name, cmd_name))
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(

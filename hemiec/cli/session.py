@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +27,11 @@ def quiet() -> None:
 
 
 @contextmanager
-def store() -> Iterator[tuple[Settings, Database]]:
-    """Open the configured database for one command."""
+def store(*, read_only: bool = False) -> Iterator[tuple[Settings, Database]]:
+    """Open the configured database for one command; one that only reads works for users who may only read."""
     quiet()
     settings = load_settings()
-    database = open_database(settings)
+    database = open_database(settings, read_only=read_only)
     try:
         yield settings, database
     finally:
@@ -45,6 +45,13 @@ def queue() -> Iterator[tuple[Settings, Queue]]:
 
     with store() as (settings, database), open_queue(settings, database) as opened:
         yield settings, opened
+
+
+def say_left_out(reasons: Mapping[str, str]) -> None:
+    """Say on stderr which documents could not be read, or are of a newer hemiec: id to reason."""
+    if reasons:
+        first = "; ".join(list(reasons.values())[:3])
+        click.echo(f"{len(reasons)} candidates were left out: {first}{'; ...' if len(reasons) > 3 else ''}", err=True)
 
 
 def print_json(content: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 
 from hemiec.composition.block import Block, ChargeRule, Rows
 from hemiec.composition.charge import SITE_MULTIPLICITY, balance_charge
@@ -131,7 +132,13 @@ def unbalanced_error(rows: Rows, n: int, *, where: str) -> CompositionError:
 
 def exact_sites(candidate: CandidateSpec) -> Sites:
     """Return the candidate's sites with exact fractions."""
-    return {site: {s: Fraction(x) for s, x in species.items()} for site, species in candidate.sites.items()}
+    return {site: {s: _fraction(x) for s, x in species.items()} for site, species in candidate.sites.items()}
+
+
+@lru_cache(maxsize=4096)
+def _fraction(text: str) -> Fraction:
+    """Return a site fraction; few different ones are read again and again."""
+    return Fraction(text)
 
 
 def _number(value: Fraction) -> str:

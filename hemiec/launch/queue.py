@@ -175,8 +175,8 @@ class Queue(ABC):
     def resume(self, jobs: Sequence[JobStatus]) -> int:
         """Let paused and cancelled jobs run; return how many were."""
 
-    def failures(self, uuids: Collection[str]) -> dict[str, str]:
-        """Return uuid to the reason of every job that failed or was cancelled."""
+    def failures(self, uuids: Collection[str] | None = None) -> dict[str, str]:
+        """Return uuid to the reason of every job (or of some jobs) that failed or was cancelled."""
         found = self.jobs(uuids=uuids, states={"failed", "cancelled"})
         return {job.uuid: (job.message or job.state)[:500] for job in found}
 

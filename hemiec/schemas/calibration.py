@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from hemiec.schemas.documents import SCHEMA_VERSION
 from hemiec.schemas.quantity import Document
 
 CalibratedProperty = Literal["migration_barrier", "vacancy_formation_energy", "formation_enthalpy_from_oxides_per_atom"]
@@ -61,14 +62,14 @@ class CalibrationSet(Document):
 class Estimate(Document):
     """A fitted number."""
 
-    value: float = Field(description="Posterior mean.")
-    std: float = Field(ge=0, description="Posterior standard deviation.")
+    value: float = Field(description="Posterior mean, in the unit of what it is of.")
+    std: float = Field(ge=0, description="Posterior standard deviation, in the unit of what it is of.")
 
 
 class ClassFit(Document):
     """The correction in one chemistry class: high = center + offset + slope (low - center) + residual."""
 
-    chemistry: ChemistryClass = Field(description="Class.")
+    chemistry: ChemistryClass = Field(description="Chemistry class.")
     offset: Estimate = Field(description="high - low at `center`, in the unit of the property.")
     slope: Estimate = Field(description="Change of high with low; unit 1.")
     residual_std: Estimate = Field(description="Standard deviation of one point about the line, in the unit.")
@@ -110,6 +111,7 @@ class CalibrationDoc(Document):
     """Everything needed to correct one protocol towards another: the points, and what was fitted to them."""
 
     calibration_id: str = Field(description="Content hash of model and points: cal- and 12 hex digits.")
+    schema_version: int = Field(SCHEMA_VERSION, description="Version of this document's layout; unit 1.")
     model: str = Field(description="Name and version of the statistical model that predicts from the points.")
     low_protocol: str = Field(description="Protocol that is corrected.")
     high_protocol: str = Field(description="Protocol that it is corrected to.")

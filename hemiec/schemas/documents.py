@@ -12,8 +12,11 @@ from hemiec.schemas.dynamics import ArrheniusDoc
 from hemiec.schemas.quantity import Document, Quantity
 from hemiec.schemas.transport import HopSummary, TransportSummary
 
-#: Raise it when the layout of a stored document changes, with a migration to it in `hemiec.store.migrations`.
+#: Raise it when a field of a stored document is added, changed or removed after a release, with a step to it in
+#: `hemiec.store.layout.steps`.
 SCHEMA_VERSION = 2
+#: Fields of a result, and of an entry of a leaderboard, that have collections of their own.
+APART = {"hops", "transport", "dynamics"}
 #: Reason of a quantity that the campaign turned off.
 NOT_ASKED = "the campaign does not ask for it"
 
@@ -225,11 +228,21 @@ class BasinDoc(Document):
 
 
 class ReferenceDoc(Document):
-    """Energy of one reference phase within one protocol."""
+    """Energy of one reference phase within one protocol; the collection `references`.
+
+    Names of what says something of the composition are those of emmet.
+    """
 
     reference_id: str = Field(description="Phase and protocol hash; the key of the collection.")
+    schema_version: int = Field(SCHEMA_VERSION, description="Version of this document's layout; unit 1.")
     phase: str = Field(description="Name of the phase, such as La2O3 (A-type).")
-    formula: str = Field(description="Reduced formula.")
+    formula_pretty: str = Field(description="Reduced formula.")
+    elements: list[str] = Field(description="Elements, alphabetical.")
+    nelements: int = Field(description="Number of elements; unit 1.")
+    chemsys: str = Field(description="Elements, alphabetical, joined with hyphens.")
+    structure: dict[str, Any] | None = Field(
+        None, description="pymatgen Structure: relaxed; null if an earlier hemiec built this document."
+    )
     energy_per_atom: float = Field(description="Energy of the relaxed phase, in eV/atom; protocol's own zero.")
     protocol: str = Field(description="Protocol name.")
     protocol_hash: str = Field(description="Hash of the protocol's physics.")
@@ -295,19 +308,22 @@ class CandidateResult(Document):
 
 
 class CandidateDoc(Document):
-    """One candidate with every result and, per property, the best available one.
+    """One candidate with every result and, per property, the best available one; the collection `candidates`.
 
-    The best result is the one with a value and, among those, the largest cell, then the most
-    samples, then the latest job.
+    Results are in the order of trust: the larger cell first, then more hops behind the migration barrier, then the
+    later job. The best value of a property is that of the first result that has one, whatever its number is; where
+    none has, the reason is that of the first result.
     """
 
     candidate_id: str = Field(description="Content hash of the composition; key of the collection.")
-    schema_version: int = Field(SCHEMA_VERSION, description="Version of this document's layout.")
+    schema_version: int = Field(SCHEMA_VERSION, description="Version of this document's layout; unit 1.")
     candidate: CandidateSpec = Field(description="Composition, charge balance and descriptors.")
     elements: list[str] = Field(description="Elements, alphabetical.")
     nelements: int = Field(description="Number of elements; unit 1.")
     chemsys: str = Field(description="Elements, alphabetical, joined with hyphens.")
-    n_species: dict[str, int] = Field(description="Sublattice (A, B, X) to its number of species; vacancies are none.")
+    n_species: dict[str, int] = Field(
+        description="Sublattice (A, B, X) to its number of species, vacancies not counted; unit 1."
+    )
     campaigns: list[str] = Field(description="Names of the campaigns that asked for this candidate.")
     band_gap: Quantity = Field(description="Best available fundamental gap, in eV.")
     migration_barrier: Quantity = Field(description="Best available migration barrier, in eV.")

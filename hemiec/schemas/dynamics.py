@@ -29,7 +29,7 @@ class DynamicsSettings(Document):
         ge=0,
         le=100,
         strict=True,
-        description="Mobile ions taken out of the cell at random, beyond sites vacant in it.",
+        description="Mobile ions taken out of the cell at random, beyond sites vacant in it; unit 1.",
     )
     shortest_image_distance: float = Field(
         7.5, ge=0, le=100, description="The cell is repeated until its images are as far apart, in angstrom."

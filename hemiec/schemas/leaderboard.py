@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hemiec.schemas.calculations import GapStart
+from hemiec.schemas.documents import APART, SCHEMA_VERSION
 from hemiec.schemas.dynamics import ArrheniusDoc
 from hemiec.schemas.quantity import Document, Quantity
 from hemiec.schemas.transport import HopSummary, TransportSummary
@@ -26,7 +28,9 @@ class Criterion(Document):
 class LeaderboardEntry(Document):
     """One candidate on the leaderboard."""
 
-    rank: int | None = Field(description="1 is best, by corrected values where there are; null if one is missing.")
+    rank: int | None = Field(
+        description="1 is best, by corrected values where there are; unit 1; null if one is missing."
+    )
     candidate_id: str = Field(description="Content hash of the composition.")
     formula: str = Field(description="Formula with site fractions.")
     label: str = Field(description="Short formula for people.")
@@ -60,9 +64,13 @@ class LeaderboardEntry(Document):
     )
 
 
-class LeaderboardDoc(Document):
-    """A ranked list with the definition it was ranked by."""
+class LeaderboardHeader(Document):
+    """What a ranked list was made of and when, without its entries."""
 
+    leaderboard_id: str = Field(
+        "", description="Content hash without the time: lb- and 16 hex digits; filled in where it is empty."
+    )
+    schema_version: int = Field(SCHEMA_VERSION, description="Version of this document's layout; unit 1.")
     name: str = Field(description="Name of the definition.")
     title: str = Field(description="Title for people.")
     description: str = Field("", description="What the leaderboard is for.")
@@ -70,4 +78,41 @@ class LeaderboardDoc(Document):
     criteria: list[Criterion] = Field(description="What the rank was made of.")
     created_at: datetime = Field(description="When it was ranked, UTC.")
     versions: dict[str, str] = Field(description="Version of hemiec.")
+
+
+class LeaderboardDoc(LeaderboardHeader):
+    """A ranked list with the definition it was ranked by."""
+
     entries: list[LeaderboardEntry] = Field(description="Ranked candidates first, then unranked ones.")
+
+    @model_validator(mode="after")
+    def _has_id(self) -> LeaderboardDoc:
+        if not self.leaderboard_id:
+            self.leaderboard_id = f"lb-{self._content_hash()[:16]}"
+        return self
+
+    def _content_hash(self) -> str:
+        """Return a hash of everything but the time; what lies in collections of its own is left out."""
+        digest = hashlib.sha256()
+        header = self.model_dump_json(exclude={"leaderboard_id", "created_at", "entries"})
+        for part in (header, *(entry.model_dump_json(exclude=APART) for entry in self.entries)):
+            digest.update(part.encode())
+        return digest.hexdigest()
+
+
+class StoredLeaderboard(LeaderboardHeader):
+    """A saved ranked list without its entries; the collection `leaderboards`."""
+
+    leaderboard_id: str = Field(description="Content hash without the time: lb- and 16 hex digits; the key.")
+    n_entries: int = Field(ge=0, description="Number of its entries; unit 1.")
+
+
+class StoredEntry(LeaderboardEntry):
+    """One candidate of a saved ranked list; the collection `leaderboard_entries`.
+
+    Hops, transport and dynamics are not kept with it: they are the candidate's.
+    """
+
+    leaderboard_id: str = Field(description="The ranked list that it belongs to.")
+    schema_version: int = Field(SCHEMA_VERSION, description="Version of this document's layout; unit 1.")
+    order: int = Field(ge=0, description="Place in the list, from 0; ranked candidates come first; unit 1.")

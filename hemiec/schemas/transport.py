@@ -135,9 +135,11 @@ class HopSummary(Document):
 class Band(Document):
     """A number at each of several temperatures, with its 90 % interval."""
 
-    median: list[float | None] = Field(description="Median over draws; null where nothing moves.")
-    low: list[float | None] = Field(description="5 % quantile.")
-    high: list[float | None] = Field(description="95 % quantile.")
+    median: list[float | None] = Field(
+        description="Median over draws, in the unit of the band; null where nothing moves."
+    )
+    low: list[float | None] = Field(description="5 % quantile, in the unit of the band.")
+    high: list[float | None] = Field(description="95 % quantile, in the unit of the band.")
 
 
 class TransportSummary(Document):

@@ -7,13 +7,17 @@ come, and its jobs. Together they are what :meth:`hemiec.workflows.campaign.Camp
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any
 
-from pymongo import ASCENDING, ReplaceOne
+from pymongo import ASCENDING, UpdateOne
 
 from hemiec.errors import InputError, did_you_mean
+from hemiec.schemas.documents import SCHEMA_VERSION
 from hemiec.store.database import Database, Document
 
+#: Collection of what the builder remembers of its last complete pass; without it, it looks at every candidate.
+BUILDS = "builds"
+#: In an update: the server's clock as text, UTC.
+SERVER_TIME = {"$dateToString": {"date": "$$NOW", "format": "%Y-%m-%dT%H:%M:%S.%LZ"}}
 #: Plans written in one go.
 _BATCH = 1_000
 
@@ -47,13 +51,15 @@ def read_campaign(database: Database, name: str, plan_fields: Document | None = 
 
 def plans_of(database: Database, name: str, fields: Document | None = None) -> Iterator[Document]:
     """Yield the plans of a campaign's candidates in the campaign's order."""
-    projection = {"_id": 0, "campaign": 0, "order": 0} if fields is None else {"_id": 0, **fields}
+    ours = ("_id", "schema_version", "campaign", "order", "changed_at")
+    projection = dict.fromkeys(ours, 0) if fields is None else {"_id": 0, **fields}
     yield from database["plans"].find({"campaign": name}, projection).sort("order", ASCENDING)
 
 
 def write_header(database: Database, header: Document) -> None:
     """Write the document of a campaign over that of the same name; what it does not mention is kept."""
-    database["campaigns"].update_one({"name": header["name"]}, {"$set": header}, upsert=True)
+    fields = header | {"schema_version": SCHEMA_VERSION}
+    database["campaigns"].update_one({"name": header["name"]}, {"$set": fields}, upsert=True)
 
 
 def write_plans(database: Database, name: str, plans: Iterable[tuple[int, Document]]) -> set[str]:
@@ -65,9 +71,9 @@ def write_plans(database: Database, name: str, plans: Iterable[tuple[int, Docume
     for old in collection.find(where, {"candidate.candidate_id": 1, "jobs.uuid": 1}):
         dropped |= _uuids(old) - _uuids(new[old["candidate"]["candidate_id"]][1])
     operations = [
-        ReplaceOne(
+        UpdateOne(
             {"campaign": name, "candidate.candidate_id": candidate_id},
-            {"campaign": name, "order": order, **plan},
+            _replacement({"schema_version": SCHEMA_VERSION, "campaign": name, "order": order, **plan}),
             upsert=True,
         )
         for candidate_id, (order, plan) in new.items()
@@ -83,24 +89,17 @@ def drop_other_plans(database: Database, name: str, kept: Collection[str]) -> se
     where = {"campaign": name, "candidate.candidate_id": {"$in": list(others)}}
     dropped = {uuid for old in database["plans"].find(where, {"jobs.uuid": 1}) for uuid in _uuids(old)}
     if others:
+        # No plan that is left tells the builder of this; a kill in between makes it look again.
+        database[BUILDS].delete_many({})
         database["plans"].delete_many(where)
+        database[BUILDS].delete_many({})
     return dropped
+
+
+def _replacement(plan: Document) -> list[Document]:
+    """Return the update that puts a plan in the place of another, with the moment by the server's clock."""
+    return [{"$replaceWith": {"$mergeObjects": [{"$literal": plan}, {"_id": "$_id", "changed_at": SERVER_TIME}]}}]
 
 
 def _uuids(plan: Document) -> set[str]:
     return {job["uuid"] for job in plan["jobs"]}
-
-
-def split_old_campaigns(database: Database) -> None:
-    """Move the candidates out of campaign documents as hemiec 0.1 wrote them, and mark their jobs as the campaign's."""
-    for document in database["campaigns"].find({"candidates": {"$exists": True}}):
-        name, candidates = document["name"], document["candidates"]
-        write_plans(database, name, enumerate(candidates))
-        records: list[dict[str, Any]] = [*document["references"], *document.get("promotions", [])]
-        uuids = [record["uuid"] for record in records] + [u for plan in candidates for u in _uuids(plan)]
-        database["fireworks"].update_many(
-            {"spec.hemiec.uuid": {"$in": uuids}}, {"$addToSet": {"spec.hemiec.campaigns": name}}
-        )
-        database["campaigns"].update_one(
-            {"name": name}, {"$set": {"n_candidates": len(candidates)}, "$unset": {"candidates": ""}}
-        )

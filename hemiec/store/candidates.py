@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from pydantic import ValidationError
-from pymatgen.core import Element
+from pymatgen.core import Composition, Element
 from pymongo import ASCENDING
 
 from hemiec.composition.fractions import VACANCY
 from hemiec.errors import StoreError
-from hemiec.schemas.documents import CandidateDoc, CandidateSpec
+from hemiec.schemas.documents import APART, CandidateDoc, CandidateSpec
 from hemiec.schemas.stored import HopDoc, TransportDoc
 from hemiec.schemas.transport import HopSummary
 from hemiec.store.database import Database, Document
+from hemiec.store.layout.migrations import upgrade, version_of
 
-#: Fields of a result that are not in `candidates`.
-APART = {"hops", "transport", "dynamics"}
 _SYMBOL = re.compile("[A-Z][a-z]?")
 _BATCH = 500
+#: Called with the id of a document that is left out, and the reason.
+Report = Callable[[str, str], object]
 
 
 def composition_of(spec: CandidateSpec) -> Document:
@@ -37,6 +37,17 @@ def composition_of(spec: CandidateSpec) -> Document:
         "nelements": len(elements),
         "chemsys": "-".join(elements),
         "n_species": {site: len(names) for site, names in species.items()},
+    }
+
+
+def formula_composition(formula: str) -> Document:
+    """Return what a document of an ordered phase says of its composition, in emmet's names."""
+    elements = sorted(element.symbol for element in Composition(formula).elements)
+    return {
+        "formula_pretty": formula,
+        "elements": elements,
+        "nelements": len(elements),
+        "chemsys": "-".join(elements),
     }
 
 
@@ -71,8 +82,10 @@ def documents_of(candidate: CandidateDoc) -> dict[str, list[Document]]:
     }
 
 
-def read_candidates(database: Database, where: Document | None = None, *, whole: bool = True) -> Iterator[CandidateDoc]:
-    """Yield candidates in the order of their ids.
+def read_candidates(
+    database: Database, where: Document | None = None, *, whole: bool = True, report: Report | None = None
+) -> Iterator[CandidateDoc]:
+    """Yield candidates in the order of their ids; those of an older layout are brought to this one.
 
     Parameters
     ----------
@@ -82,23 +95,28 @@ def read_candidates(database: Database, where: Document | None = None, *, whole:
         A MongoDB filter on `candidates`; default all. It must not come from outside.
     whole
         Whether hops, transport and dynamics are read too.
+    report
+        Called with the id of a candidate that cannot be read or is of a newer layout, and the reason; it is then left
+        out. Without it, that is an error.
 
     Raises
     ------
     StoreError
-        If a candidate was stored in a layout that cannot be read.
+        If a candidate was stored in a layout that cannot be read, and nobody is told of it.
     """
     found = database["candidates"].find(where or {}, {"_id": 0}).sort("candidate_id", ASCENDING)
     batch: list[Document] = []
     for document in found:
         batch.append(document)
         if len(batch) == _BATCH:
-            yield from _joined(database, batch, whole)
+            yield from _joined(database, batch, whole, report)
             batch = []
-    yield from _joined(database, batch, whole)
+    yield from _joined(database, batch, whole, report)
 
 
-def _joined(database: Database, documents: list[Document], whole: bool) -> Iterator[CandidateDoc]:
+def _joined(
+    database: Database, documents: list[Document], whole: bool, report: Report | None
+) -> Iterator[CandidateDoc]:
     hops: dict[tuple[str, str], list[Document]] = defaultdict(list)
     transport: dict[tuple[str, str], Document] = {}
     if whole and documents:
@@ -110,18 +128,34 @@ def _joined(database: Database, documents: list[Document], whole: bool) -> Itera
             parts = {key: found[key] for key in ("transport", "dynamics")}
             transport[found["candidate_id"], found["plan_id"]] = parts
     for document in documents:
-        for result in document["results"]:
-            key = document["candidate_id"], result["plan_id"]
-            result |= {"hops": hops.get(key, []), **transport.get(key, {})}
-        yield _validated(document)
+        try:
+            candidate = _validated(document, hops if whole else None, transport)
+        except StoreError as error:
+            if report is None:
+                raise
+            report(str(document.get("candidate_id")), error.message)
+        else:
+            yield candidate
 
 
-def _validated(document: dict[str, Any]) -> CandidateDoc:
+def _validated(
+    document: Document, hops: dict[tuple[str, str], list[Document]] | None, transport: dict[tuple[str, str], Document]
+) -> CandidateDoc:
+    """Return a candidate with its parts; those of the first layout are in its own document."""
+    upgraded = upgrade("candidates", document)
+    parts_inside = version_of(document) == 1
     try:
-        return CandidateDoc.model_validate({k: v for k, v in document.items() if k in CandidateDoc.model_fields})
-    except ValidationError as error:
+        for result in upgraded["results"]:
+            key = upgraded["candidate_id"], result["plan_id"]
+            if hops is None:
+                for name in APART & result.keys():
+                    del result[name]
+            elif not parts_inside:
+                result |= {"hops": hops.get(key, []), **transport.get(key, {})}
+        return CandidateDoc.model_validate({k: v for k, v in upgraded.items() if k in CandidateDoc.model_fields})
+    except (ValidationError, KeyError, TypeError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else f"{type(error).__name__}: {error}"
         raise StoreError(
-            f"candidate {document.get('candidate_id')}: stored by another version of hemiec "
-            f"({error.errors()[0]['msg']}).",
+            f"candidate {document.get('candidate_id')}: stored by another version of hemiec ({reason}).",
             mend="run `hemiec build`",
         ) from error

@@ -10,13 +10,14 @@ from typing import Any
 
 from jobflow import JobStore
 from maggma.stores import GridFSStore, MongoStore
-from pymongo import ASCENDING, DESCENDING, MongoClient
+from pymongo import MongoClient
 from pymongo.collection import Collection
 from pymongo.database import Database as MongoDatabase
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
 
 from hemiec.errors import StoreError
 from hemiec.settings import Settings
+from hemiec.store.layout.prepare import prepare, require_readable
 from hemiec.store.mongod import EmbeddedMongod
 from hemiec.store.objects import OutputStore, object_store
 from hemiec.store.trust import Trust
@@ -39,7 +40,8 @@ class Database:
     ``outputs`` holds what jobs return, ``data`` (GridFS) trajectories and paths, ``data_index`` where those lie that
     are in a folder or in S3, ``fireworks``, ``workflows`` and ``launches`` belong to the LaunchPad, ``campaigns`` (with
     ``plans``, one for each of their candidates), ``candidates`` (with ``hops``, ``transport`` and ``structures``),
-    ``references`` and ``calibrations`` are ours.
+    ``references``, ``calibrations`` and ``leaderboards`` (with ``leaderboard_entries``) are ours; ``layout`` says which
+    layout they have.
     """
 
     uri: str = field(repr=False)
@@ -56,6 +58,8 @@ class Database:
             "connectTimeoutMS": 5_000,
             "retryWrites": True,
             "retryReads": True,
+            # On a single server that is itself.
+            "w": "majority",
         }
 
     @cached_property
@@ -82,37 +86,8 @@ class Database:
         return store
 
     def prepare(self) -> None:
-        """Create the indexes; safe to call again."""
-        # Without it every reference look-up scans all outputs (jobflow issue 627).
-        self["outputs"].create_index([("uuid", ASCENDING), ("index", ASCENDING)], unique=True)
-        self["outputs"].create_index("metadata.hemiec.candidate_id")
-        self["data.files"].create_index("metadata.blob_uuid")
-        self["data.files"].create_index("metadata.job_uuid")
-        self["data_index"].create_index("blob_uuid", unique=True)
-        self["data_index"].create_index("job_uuid")
-        self["candidates"].create_index("candidate_id", unique=True)
-        self["candidates"].create_index("campaigns")
-        for name, key in (("hops", "hop_id"), ("structures", "structure_id"), ("transport", "transport_id")):
-            self[name].create_index(key, unique=True)
-            self[name].create_index([("candidate_id", ASCENDING), ("plan_id", ASCENDING)])
-        self["references"].create_index("reference_id", unique=True)
-        self["campaigns"].create_index("name", unique=True)
-        self["calibrations"].create_index("calibration_id", unique=True)
-        self["plans"].create_index([("campaign", ASCENDING), ("candidate.candidate_id", ASCENDING)], unique=True)
-        self["plans"].create_index([("campaign", ASCENDING), ("order", ASCENDING)])
-        self["plans"].create_index("candidate.candidate_id")
-        about = "spec.hemiec."
-        # Which jobs are there, in which state; read without touching the Fireworks themselves.
-        self["fireworks"].create_index([(f"{about}uuid", ASCENDING), ("state", ASCENDING), ("fw_id", ASCENDING)])
-        # What `hemiec status` counts.
-        counted = ("campaigns", "tier", "kind", "protocol", "resources.cores")
-        fields = [*(f"{about}{name}" for name in counted), "state", "fw_id"]
-        self["fireworks"].create_index([(field, ASCENDING) for field in fields], name="hemiec_tally")
-        # What a worker takes next.
-        taken = ("state", "spec._category", f"{about}campaigns")
-        order: list[tuple[str, int]] = [(field, ASCENDING) for field in taken]
-        self["fireworks"].create_index([*order, ("spec._priority", DESCENDING)], name="hemiec_next")
-        self["launches"].create_index([("fw_id", ASCENDING), ("runtime_secs", ASCENDING)])
+        """Bring it to this hemiec's layout; one look if it has it."""
+        prepare(self)
 
     def close(self) -> None:
         """Close the connection."""
@@ -121,7 +96,13 @@ class Database:
 
 
 def open_database(
-    settings: Settings, *, timeout_ms: int = COMMAND_TIMEOUT_MS, start: bool = True, restoring: bool = False
+    settings: Settings,
+    *,
+    timeout_ms: int = COMMAND_TIMEOUT_MS,
+    start: bool = True,
+    restoring: bool = False,
+    read_only: bool = False,
+    as_is: bool = False,
 ) -> Database:
     """Return the configured database, starting the embedded MongoDB if that is what is configured.
 
@@ -134,12 +115,18 @@ def open_database(
     start
         Whether an embedded MongoDB that does not run is started.
     restoring
-        Whether a database that holds part of a backup is opened too.
+        Whether a database that holds part of a backup is opened too, of any layout.
+    read_only
+        Whether nothing is going to be written: then nothing is prepared, and documents of an older layout are brought
+        to this one as they are read.
+    as_is
+        Whether a database of any layout is opened as it is, to back it up or to migrate it.
 
     Raises
     ------
     StoreError
-        If it cannot be started, reached or logged into, or holds part of a backup.
+        If it cannot be started, reached or logged into, holds part of a backup, has to be migrated first, or was
+        written by a newer hemiec.
     """
     if settings.mongo_uri is not None:
         uri = settings.mongo_uri.get_secret_value()
@@ -155,12 +142,20 @@ def open_database(
     try:
         with store_errors(mend):
             database.client.admin.command("ping")
-            database.prepare()
             if not restoring:
                 _refuse_part_of_backup(database)
+            if read_only:
+                require_readable(database)
+            elif not (restoring or as_is):
+                database.prepare()
     except (InvalidURI, ConfigurationError, ValueError):
         # Its cause may quote a part of the password, which `--debug` would show.
         raise StoreError("HEMIEC_MONGO_URI is not a valid MongoDB URI.", mend=_URI_FORM) from None
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename}: HEMIEC_MONGO_URI names it, and it cannot be read ({error.strerror}).",
+            mend="correct tlsCAFile or tlsCertificateKeyFile in it",
+        ) from None
     except BaseException:
         database.close()
         raise
@@ -191,4 +186,8 @@ def store_errors(
     except (ConfigurationError, InvalidURI):
         raise
     except PyMongoError as error:
+        # Of the texts of these errors, only what is asked for here is told: they may quote the URI.
+        if "certificate verify failed" in str(error):
+            mend = "name the certificate of the server's authority by tlsCAFile in HEMIEC_MONGO_URI"
+            raise StoreError("MongoDB cannot be reached: its TLS certificate is not trusted.", mend=mend) from error
         raise StoreError(f"MongoDB cannot be reached ({type(error).__name__}).", mend=mend) from error

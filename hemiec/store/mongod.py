@@ -114,10 +114,15 @@ class EmbeddedMongod:
         StoreError
             If mongod was never started in this data folder.
         """
-        port, password = self._port(), self._password()
-        if port is None or password is None:
+        password = self._password()
+        if self._port() is None or password is None:
             raise StoreError(f"no embedded MongoDB in {self.folder}.", mend="start it with `hemiec db up`")
-        return f"mongodb://{USER}:{quote_plus(password)}@127.0.0.1:{port}/?authSource=admin&directConnection=true"
+        return self.uri_as(USER, password, "admin")
+
+    def uri_as(self, user: str, password: str, database: str) -> str:
+        """Return the connection URI of the running mongod for a user that lives in some database."""
+        address = f"{quote_plus(user)}:{quote_plus(password)}@127.0.0.1:{self._port()}"
+        return f"mongodb://{address}/?authSource={database}&directConnection=true"
 
     def _port(self) -> int | None:
         try:
@@ -167,14 +172,14 @@ class EmbeddedMongod:
         program = find_mongod(self.settings)
         self._check_space()
         (self.folder / "db").mkdir(exist_ok=True)
-        _write_private(self._keyfile, secrets.token_hex(256), only_if_missing=True)
-        _write_private(self._credentials, json.dumps({"password": secrets.token_urlsafe(24)}), only_if_missing=True)
+        write_private(self._keyfile, secrets.token_hex(256), only_if_missing=True)
+        write_private(self._credentials, json.dumps({"password": secrets.token_urlsafe(24)}), only_if_missing=True)
         port = self._port()
         if port is not None:
             self._await_death(port)
         if port is None or not _is_free(port):
             port = _free_port()
-        _write_private(self._state, json.dumps({"port": port}))
+        write_private(self._state, json.dumps({"port": port}))
         command = [
             *(
                 str(program),
@@ -318,7 +323,7 @@ def _initiate(client: MongoClient[dict[str, object]], port: int | None) -> None:
             raise
 
 
-def _write_private(path: Path, text: str, *, only_if_missing: bool = False) -> None:
+def write_private(path: Path, text: str, *, only_if_missing: bool = False) -> None:
     """Write a file of mode 0600 in one step, so that a crash leaves the old one or the new one."""
     if only_if_missing and path.exists():
         return

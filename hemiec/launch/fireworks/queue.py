@@ -23,7 +23,6 @@ from hemiec.launch.fireworks.launches import (
 from hemiec.launch.fireworks.launchpad import open_launchpad
 from hemiec.launch.fireworks.reconcile import reconcile
 from hemiec.launch.queue import JobStatus, Queue, State, Tally, Trace
-from hemiec.store.campaigns import split_old_campaigns
 from hemiec.store.database import Database, Document
 
 #: FireWorks' states in words for people.
@@ -63,7 +62,6 @@ class FireWorksQueue(Queue):
 
     def __init__(self, database: Database, launchpad: LaunchPad | None = None) -> None:
         super().__init__(database)
-        split_old_campaigns(database)
         self.launchpad = launchpad or open_launchpad(database)
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,16 +33,22 @@ from hemiec.schemas.quantity import Document as Model
 from hemiec.store.building.builder import BUILDER_VERSION
 from hemiec.store.database import Database, store_errors
 
-FORMAT = 1
+FORMAT = 2
+#: Archives of these can be read; the first has no content hashes.
+READABLE = (1, 2)
 MANIFEST = "manifest.json"
-#: What says nothing on another day or another machine.
-TRANSIENT = frozenset({"locks", "doctor", "restore"})
+#: What says nothing on another day or another machine: who holds which lock, what the last pass of the builder had
+#: seen, which indexes and validators this server has.
+TRANSIENT = frozenset({"locks", "doctor", "restore", "builds", "layout"})
 #: FireWorks' counters, read last where there are no snapshots: none may be lower than a number already taken.
 COUNTER = "fw_id_assigner"
 _SUFFIX = ".bson.zst"
 _CHUNKS, _FILES = ".chunks", ".files"
 #: Documents of one file of GridFS that are read at a time, bytes of one piece of a stream.
 _BLOCK = 1024**2
+#: What a server itself may write, a little above its limit for users.
+MAX_DOCUMENT_BYTES = 16 * 1024**2 + 16 * 1024
+MAX_MANIFEST_BYTES = 64 * 1024**2
 _SNAPSHOT_TOO_OLD = 239
 #: Of MongoDB 5.0.
 _WIRE_VERSION_OF_SNAPSHOTS = 13
@@ -56,6 +63,11 @@ class CollectionEntry(Model):
     documents: int = Field(ge=0, description="Number of documents; unit 1.")
     bytes: int = Field(ge=0, description="Size in BSON, before compression, in bytes.")
     sha256: str = Field(description="SHA-256 of the documents in BSON, one after the other, in hexadecimal.")
+    content: str | None = Field(
+        None,
+        description="Hash of the documents in any order: sum of their SHA-256, modulo 2^256, in hexadecimal; null in "
+        "archives of format 1.",
+    )
     indexes: str = Field(description="Its indexes except that of `_id`, in MongoDB's extended JSON.")
 
 
@@ -80,16 +92,44 @@ class _Writer:
     """Documents of one collection on their way into the archive."""
 
     stream: pyarrow.CompressedOutputStream
+    tally: Tally = field(default_factory=lambda: Tally())
+
+    def write(self, documents: bytes) -> None:
+        """Add some documents in BSON, one after the other."""
+        self.stream.write(documents)
+        self.tally.add(documents)
+
+
+@dataclass
+class Tally:
+    """Number, size and hashes of documents in BSON."""
+
     documents: int = 0
     size: int = 0
-    digest: Any = field(default_factory=hashlib.sha256)
+    _ordered: Any = field(default_factory=hashlib.sha256)
+    _sum: int = 0
 
-    def write(self, documents: bytes, n: int) -> None:
-        """Add some documents in BSON."""
-        self.stream.write(documents)
-        self.digest.update(documents)
-        self.documents += n
+    def add(self, documents: bytes) -> None:
+        """Count some documents, one after the other."""
+        self._ordered.update(documents)
         self.size += len(documents)
+        for document in split(documents):
+            self.documents += 1
+            self._sum += int.from_bytes(hashlib.sha256(document).digest(), "big")
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the documents in this order."""
+        return str(self._ordered.hexdigest())
+
+    @property
+    def content(self) -> str:
+        """Hash of the documents in any order.
+
+        A sum, unlike an exclusive or, also tells a document that is there twice. It finds what is lost or changed by
+        accident; that nobody has forged it is what ``sha256`` and a signature are for.
+        """
+        return f"{self._sum % 2**256:064x}"
 
 
 def write_backup(
@@ -208,8 +248,8 @@ def _copy(
     expected = collection.estimated_document_count()
     with _member(archive, name) as writer:
         for batch in collection.find_raw_batches({}, session=session):
-            writer.write(batch, sum(1 for _ in split(batch)))
-            report(name, writer.documents, expected)
+            writer.write(batch)
+            report(name, writer.tally.documents, expected)
     return _entry(database, name, writer)
 
 
@@ -230,8 +270,8 @@ def _copy_chunks(
                 file_id = RawBSONDocument(raw)["files_id"]
                 if file_id in counts:
                     counts[file_id] -= 1
-                    writer.write(raw, 1)
-            report(name, writer.documents, expected)
+                    writer.write(raw)
+            report(name, writer.tally.documents, expected)
     if missing := sum(left != 0 for left in counts.values()):
         raise StoreError(
             f"{missing} files were removed from GridFS while the backup ran.", mend="run the same command again"
@@ -242,9 +282,10 @@ def _copy_chunks(
 def _entry(database: Database, name: str, writer: _Writer) -> CollectionEntry:
     indexes = [dict(index) for index in database[name].list_indexes() if index["name"] != "_id_"]
     return CollectionEntry(
-        documents=writer.documents,
-        bytes=writer.size,
-        sha256=writer.digest.hexdigest(),
+        documents=writer.tally.documents,
+        bytes=writer.tally.size,
+        sha256=writer.tally.sha256,
+        content=writer.tally.content,
         indexes=json_util.dumps(indexes),
     )
 
@@ -280,15 +321,19 @@ def read_manifest(path: Path) -> Manifest:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(MANIFEST).file_size > MAX_MANIFEST_BYTES:
+                raise _damaged(path, "its manifest is too long")
             content = json.loads(archive.read(MANIFEST))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file.") from error
-    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, NotImplementedError, RecursionError) as error:
         raise _damaged(path, "not a backup of hemiec, or cut off") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") not in READABLE:
         raise InputError(
             f"{path}: its format is {content.get('format') if isinstance(content, dict) else None!r}, "
-            f"this hemiec {__version__} reads format {FORMAT}.",
+            f"this hemiec {__version__} reads formats up to {FORMAT}.",
             mend="restore it with the version of hemiec that wrote it, or a later one",
         )
     try:
@@ -298,7 +343,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def check_backup(path: Path, *, report: Report | None = None) -> Manifest:
-    """Read an archive from end to end, and return what it holds.
+    """Read an archive from end to end, and return what it holds, content hashes always included.
 
     Raises
     ------
@@ -306,24 +351,31 @@ def check_backup(path: Path, *, report: Report | None = None) -> Manifest:
         If a collection is missing or is not what was written.
     """
     manifest = read_manifest(path)
+    checked: dict[str, CollectionEntry] = {}
     tell = report or (lambda *_: None)
     with zipfile.ZipFile(path) as archive:
-        if set(archive.namelist()) != {MANIFEST, *(n + _SUFFIX for n in manifest.collections)}:
+        expected = {MANIFEST, *(n + _SUFFIX for n in manifest.collections)}
+        if sorted(archive.namelist()) != sorted(expected):
             raise _damaged(path, "its collections are not those of its manifest")
         for name, entry in manifest.collections.items():
-            n, digest = 0, hashlib.sha256()
+            tally = Tally()
             try:
                 for raw in _documents(archive, name):
-                    digest.update(raw)
-                    n += 1
-                    if n % 1000 == 0:
-                        tell(name, n, entry.documents)
-            except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+                    tally.add(raw)
+                    if tally.documents % 1000 == 0:
+                        tell(name, tally.documents, entry.documents)
+                    # A stream that goes on and on is no backup: it is not read to its end.
+                    if tally.documents > entry.documents:
+                        break
+            except (zipfile.BadZipFile, OSError, EOFError, ValueError, zlib.error) as error:
                 raise _damaged(path, f"{name} cannot be read") from error
-            if (n, digest.hexdigest()) != (entry.documents, entry.sha256):
+            if (tally.documents, tally.sha256) != (entry.documents, entry.sha256):
                 raise _damaged(path, f"{name} is not what was written")
-            tell(name, n, entry.documents)
-    return manifest
+            if entry.content not in (None, tally.content):
+                raise _damaged(path, f"{name} has another content hash than its manifest says")
+            checked[name] = entry.model_copy(update={"content": tally.content})
+            tell(name, tally.documents, entry.documents)
+    return manifest.model_copy(update={"collections": checked})
 
 
 def read_documents(path: Path, name: str) -> Iterator[RawBSONDocument]:
@@ -349,7 +401,7 @@ def _split_blocks(blocks: Iterable[bytes]) -> Iterator[bytes]:
         start = 0
         while len(rest) - start >= 4:
             length = int.from_bytes(rest[start : start + 4], "little", signed=True)
-            if length < 5:
+            if not 5 <= length <= MAX_DOCUMENT_BYTES:
                 raise ValueError("not a document in BSON")
             if start + length > len(rest):
                 break

@@ -1,43 +1,47 @@
-"""Put a backup into a database: into an empty one, or only what is missing into one that is in use."""
+"""Put a backup into an empty database, and compare what is there afterwards with what was written."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bson import json_util
-from bson.raw_bson import RawBSONDocument
-from pymongo import WriteConcern
-from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
+from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from hemiec.errors import StoreError
 from hemiec.store.archive.backup import COUNTER, TRANSIENT, Manifest, Report, check_backup, read_documents
+from hemiec.store.archive.merging import merge_documents, refuse_newer
+from hemiec.store.archive.verifying import Comparison, Trouble, compare, find_trouble
+from hemiec.store.archive.writing import insert_missing
+from hemiec.store.building.changes import forget_state
 from hemiec.store.database import RESTORE, Database, store_errors
+from hemiec.store.layout.prepare import lift, prepare
 
-#: What a merge brings in. The queue is left out: its numbers mean other jobs in another database.
-MERGED = (
-    *("calibrations", "references", "candidates"),
-    *("data.chunks", "data.files", "data_index", "outputs", "plans", "campaigns"),
-)
-#: Written in one go, in bytes and documents; the server takes 48 MB and 100,000.
-_BATCH_BYTES, _BATCH_DOCUMENTS = 8 * 1024**2, 1_000
-_DUPLICATE = 11000
 _INDEX_CONFLICTS = {85, 86}
+_NOT_AUTHORIZED = 13
 #: FireWorks' counters before the first job.
 _UNUSED: dict[str, Any] = {"next_fw_id": {"$lte": 1}, "next_launch_id": {"$lte": 1}}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Restored:
-    """What a restore did: collection to how many documents were added, and to how many were left out."""
+    """What a restore did.
+
+    ``added`` and ``left_out`` map collection to numbers of documents, ``compared`` to what the database had of it
+    before running jobs were made ready again; ``trouble`` lists documents that this hemiec cannot use, and ``note``
+    says what is to be done before other commands can be used, if anything.
+    """
 
     manifest: Manifest
     added: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
+    compared: dict[str, Comparison] = field(default_factory=dict)
+    trouble: list[Trouble] = field(default_factory=list)
+    note: str | None = None
 
 
 def restore_backup(
@@ -59,30 +63,51 @@ def restore_backup(
     path
         The archive.
     merge
-        Whether to add to what is there. Campaigns, plans, outputs with their large objects, candidates, references
-        and calibrations that are missing are added, what is there stays as it is, and jobs are not brought in.
+        Whether to add to what is there; see :func:`hemiec.store.archive.merging.merge_documents`.
     report
         Called from time to time.
     finish
-        Called when everything is there, and again if it was interrupted.
+        Called when everything is there and was compared, and again if it was interrupted.
 
     Raises
     ------
     InputError
-        If the archive is damaged or of a later hemiec; nothing was written.
+        If the archive is damaged or of a later hemiec, or is to be merged and holds documents of a newer layout;
+        nothing was written.
     StoreError
-        If the database holds something and ``merge`` is not set, or another restore was interrupted in it.
+        If the database holds something and ``merge`` is not set, another restore was interrupted in it, or it does
+        not hold afterwards what was written.
     """
     manifest = check_backup(path, report=report)
     tell = report or (lambda *_: None)
+    restored = Restored(manifest)
     with store_errors():
+        if merge:
+            refuse_newer(path, manifest)
+            prepare(database)  # documents come in as this layout has them
         _begin(database, path, manifest, merge=merge)
-        restored = _merge(database, path, manifest, tell) if merge else _fill(database, path, manifest, tell)
+        if merge:
+            restored.added, restored.left_out, restored.trouble = merge_documents(database, path, manifest, tell)
+        else:
+            _fill(database, path, restored, tell)
         if finish is not None:
             finish()
+        # The next pass of the builder has to look at everything.
+        forget_state(database)
         # Acknowledged by a majority, and so is then everything written before.
         database[RESTORE].delete_many({})
+    if not merge:
+        restored.note = _prepared(database)
     return restored
+
+
+def _prepared(database: Database) -> str | None:
+    """Make indexes and validators; return what has to be done first if documents are of another layout."""
+    try:
+        prepare(database)
+    except StoreError as error:
+        return str(error)
+    return None
 
 
 def _begin(database: Database, path: Path, manifest: Manifest, *, merge: bool) -> None:
@@ -126,91 +151,35 @@ def _contents(database: Database) -> list[str]:
     return found
 
 
-def _fill(database: Database, path: Path, manifest: Manifest, report: Report) -> Restored:
-    """Bring back everything; what an interrupted restore brought already is skipped."""
-    restored = Restored(manifest)
-    for name, entry in manifest.collections.items():
+def _fill(database: Database, path: Path, restored: Restored, report: Report) -> None:
+    """Bring back everything, and compare; what an interrupted restore brought already is skipped."""
+    collections = restored.manifest.collections
+    if database[RESTORE].find_one({"compared": True}) is not None:
+        restored.added = dict.fromkeys(collections, 0)
+        return
+    # Every document comes back as it was, readable for this hemiec or not.
+    try:
+        lift(database)
+    except OperationFailure as error:
+        # Who may only write leaves the validators; they are in the way of documents alone that do not fit.
+        if error.code != _NOT_AUTHORIZED:
+            raise
+    for name, entry in collections.items():
         if name == COUNTER:
             database[name].delete_many(_UNUSED)
-        documents = read_documents(path, name)
-        restored.added[name] = _insert(database, name, documents, entry.documents, report)
-    for name, entry in manifest.collections.items():
+        restored.added[name] = insert_missing(database, name, read_documents(path, name), entry.documents, report)
+    restored.compared = compare(database, restored.manifest, report=report)
+    if different := [name for name, found in restored.compared.items() if not found.same]:
+        raise StoreError(
+            f"database {database.name!r} does not hold what was written, in {', '.join(different)}: something else "
+            "wrote to it, or a document was refused.",
+            mend="restore into another, empty database (HEMIEC_DATABASE)",
+        )
+    restored.trouble = find_trouble(database)
+    for name, entry in collections.items():
         _make_indexes(database, name, json_util.loads(entry.indexes))
     _raise_counters(database)
-    return restored
-
-
-def _merge(database: Database, path: Path, manifest: Manifest, report: Report) -> Restored:
-    """Add results that are missing; an output comes after its large objects, a campaign after its plans."""
-    restored = Restored(manifest)
-    entries = manifest.collections
-    campaigns = set(database["campaigns"].distinct("name"))
-    missing = _missing_outputs(database, path) if "outputs" in entries else set()
-    file_ids = {
-        document["_id"]
-        for document in (read_documents(path, "data.files") if "data.files" in entries else ())
-        if _key(document.get("metadata") or {}, "job_uuid", "job_index") in missing
-    }
-    wanted: dict[str, Callable[[RawBSONDocument], bool]] = {
-        "data.chunks": lambda d: d["files_id"] in file_ids,
-        "data.files": lambda d: d["_id"] in file_ids,
-        "data_index": lambda d: _key(d, "job_uuid", "job_index") in missing,
-        "outputs": lambda d: _key(d, "uuid", "index") in missing,
-        "plans": lambda d: d["campaign"] not in campaigns,
-        "campaigns": lambda d: d["name"] not in campaigns,
-    }
-    for name in MERGED:
-        if name not in entries:
-            continue
-        chosen = (d for d in read_documents(path, name) if name not in wanted or wanted[name](d))
-        restored.added[name] = _insert(database, name, chosen, entries[name].documents, report)
-    for name, entry in entries.items():
-        restored.left_out[name] = entry.documents - restored.added.get(name, 0)
-    return restored
-
-
-def _missing_outputs(database: Database, path: Path) -> set[tuple[Any, ...]]:
-    """Return uuid and index of the outputs of an archive that a database lacks."""
-    missing = set()
-    for batch in _batches(read_documents(path, "outputs")):
-        keys = {_key(document, "uuid", "index") for document in batch}
-        there = database["outputs"].find({"uuid": {"$in": [key[0] for key in keys]}}, {"uuid": 1, "index": 1})
-        missing |= keys - {_key(document, "uuid", "index") for document in there}
-    return missing
-
-
-def _key(document: Any, *names: str) -> tuple[Any, ...]:
-    return tuple(document.get(name) for name in names)
-
-
-def _insert(database: Database, name: str, documents: Iterator[RawBSONDocument], expected: int, report: Report) -> int:
-    """Insert those documents of which no unique index holds one yet, and return how many."""
-    collection = database[name].with_options(write_concern=WriteConcern(w=1))
-    added = done = 0
-    for batch in _batches(documents):
-        try:
-            collection.insert_many(batch, ordered=False)
-            added += len(batch)
-        except BulkWriteError as error:
-            if any(e["code"] != _DUPLICATE for e in error.details["writeErrors"]):
-                raise
-            added += error.details["nInserted"]
-        done += len(batch)
-        report(name, done, expected)
-    return added
-
-
-def _batches(documents: Iterator[RawBSONDocument]) -> Iterator[list[RawBSONDocument]]:
-    batch: list[RawBSONDocument] = []
-    size = 0
-    for document in documents:
-        if batch and (size + len(document.raw) > _BATCH_BYTES or len(batch) == _BATCH_DOCUMENTS):
-            yield batch
-            batch, size = [], 0
-        batch.append(document)
-        size += len(document.raw)
-    if batch:
-        yield batch
+    database[RESTORE].update_one({}, {"$set": {"compared": True}})
 
 
 def _make_indexes(database: Database, name: str, indexes: list[dict[str, Any]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import mean, stdev
 from typing import Any, Literal
 
@@ -55,9 +56,19 @@ class Plan:
     protocols: Mapping[str, Reference | None]
     stopped: str | None = None
 
+    @cached_property
+    def energies(self) -> dict[str, dict[str, float]]:
+        """Tier to phase_id to energy of the reference phases that have finished, in eV/atom."""
+        references = {"relax": self.references, "confirm": self.dft_references}
+        return {tier: energies_of(jobs, self.outputs) for tier, jobs in references.items()}
+
+    @cached_property
+    def _by_step(self) -> dict[str, dict[str, Any]]:
+        return {job["step"]: job for job in reversed(self.jobs)}  # of equal steps, the first
+
     def job(self, step: str) -> dict[str, Any] | None:
         """Return the record of the job of a step, or None if the plan has no such step."""
-        return next((job for job in self.jobs if job["step"] == step), None)
+        return self._by_step.get(step)
 
     def output(self, step: str) -> dict[str, Any] | None:
         """Return what the job of a step returned, or None if it has not finished."""
@@ -113,7 +124,10 @@ def assemble(plan: Plan) -> CandidateResult:
 
 def _gap(plan: Plan) -> GapDoc | None:
     output = plan.output("gap")
-    return None if output is None else GapDoc.model_validate(output)
+    if output is None:
+        return None
+    # The structure is that of the basin; the builder does not read it again.
+    return GapDoc.model_validate(output | {"lowest": {"structure": {}} | output["lowest"]})
 
 
 def _gap_starts(plan: Plan, gap: GapDoc | None) -> list[GapStart]:
@@ -223,8 +237,7 @@ def _dft_hop(plan: Plan, step: str) -> dict[str, Any]:
 def _vacancies(plan: Plan, hop: Mapping[str, Any] | None, tier: Literal["relax", "confirm"]) -> list[float]:
     """Return the formation energies of a hop's initial and final vacancy, in eV; empty if anything is missing."""
     host, network = plan.output({"relax": "basin", "confirm": "static"}[tier]), plan.output("network")
-    references = {"relax": plan.references, "confirm": plan.dft_references}[tier]
-    O2 = energies_of(references, plan.outputs).get(element_phase("O").phase_id)
+    O2 = plan.energies[tier].get(element_phase("O").phase_id)
     if hop is None or host is None or network is None or network["mobile"] != "O" or O2 is None:
         return []
     if tier == "relax" and plan.protocols.get("relax") != plan.protocols.get("barrier"):
@@ -296,7 +309,7 @@ def _formation(
             raise ThermoError(plan.why_missing(step))
         _require_comparable(plan.candidate, protocol, compute)
         correction = protocol.thermo.o2_correction_eV_per_O
-        known, made = energies_of(references, plan.outputs), _made(plan)
+        known, made = plan.energies[tier], _made(plan)
         # One per special quasirandom structure; the confirmation has one.
         outputs = [plan.outputs[job["uuid"]]["output"] for job in finished]
         energies = [o["energy_per_atom"] if tier == "relax" else o["lowest"]["energy_per_atom"] for o in outputs]

@@ -1,0 +1,130 @@
+"""`hemiec show`: one candidate, and where its numbers come from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from hemiec.cli.session import json_option, print_json, store
+from hemiec.errors import InputError
+from hemiec.schemas.documents import PROPERTIES, CandidateDoc
+from hemiec.schemas.provenance import Provenance
+from hemiec.schemas.transport import TransportSummary
+from hemiec.store.candidates import read_candidates
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPED_WIDTH = 200
+
+
+@click.command()
+@click.argument("candidate_id")
+@click.option("--provenance", is_flag=True, help="Show jobs, inputs, protocols, versions and files behind the numbers.")
+@click.option("--property", "number", help="With --provenance: of this number only, such as band_gap or hops.0.")
+@json_option
+def show(candidate_id: str, provenance: bool, number: str | None, as_json: bool) -> None:
+    """Show one candidate with every number's method and the jobs behind it.
+
+    \b
+    Examples:
+      hemiec show hm-e0de7f182d2cabdf
+      hemiec show hm-e0de7f182d2cabdf --provenance
+      hemiec show hm-e0de7f182d2cabdf --provenance --property migration_barrier
+    """
+    from rich.console import Console
+
+    from hemiec.store.provenance import no_candidate, trace
+
+    if number is not None and not provenance:
+        raise InputError("--property belongs to --provenance.", mend="add --provenance")
+    with store(read_only=True) as (_, database):
+        if provenance:
+            found = trace(database, candidate_id, number, local_files=True)
+            _print_found(found, as_json)
+            return
+        doc = next(read_candidates(database, {"candidate_id": candidate_id}), None)
+        if doc is None:
+            raise no_candidate(database, candidate_id)
+    if as_json:
+        print_json(doc.to_mongo())
+    else:
+        _print_candidate(doc, Console())
+
+
+def _print_found(found: Provenance, as_json: bool) -> None:
+    from rich.console import Console
+
+    from hemiec.cli.provenance import print_provenance
+
+    if as_json:
+        print_json(found.to_mongo())
+        return
+    console = Console()
+    # In a file or pipe there is no width to fit.
+    print_provenance(found, console if console.is_terminal else Console(width=PIPED_WIDTH))
+
+
+def _print_candidate(doc: CandidateDoc, console: Console) -> None:
+    from rich.table import Table
+
+    spec = doc.candidate
+    console.print(
+        f"[bold]{spec.label}[/bold]  {doc.candidate_id}  campaigns: {', '.join(doc.campaigns)}", highlight=False
+    )
+    states = ", ".join(f"{s} {q:+g}" for s, q in spec.oxidation_states.items())
+    console.print(f"oxidation states: {states}", highlight=False)
+    table = Table(show_header=True)
+    for header in ("property", "value", "method", "jobs"):
+        table.add_column(header, overflow="fold")
+    for name in PROPERTIES:
+        quantity = getattr(doc, name)
+        value = quantity.reason if quantity.value is None else f"{quantity.value:.4f} {quantity.unit}"
+        if quantity.interval is not None:
+            value += f"\n90 %: {quantity.interval[0]:.3f} to {quantity.interval[1]:.3f}"
+        if quantity.uncorrected is not None:
+            value += f"\nuncorrected {quantity.uncorrected:.4f}"
+        references = f"\n+ {len(quantity.reference_job_uuids)} reference jobs" if quantity.reference_job_uuids else ""
+        table.add_row(name, value, quantity.method, "\n".join(quantity.job_uuids) + references)
+    console.print(table)
+    for result in doc.results:
+        console.print(f"plan {result.plan_id}: {result.n_atoms} atoms; {result.oxide_reaction or ''}", highlight=False)
+        if result.transport is not None:
+            for line in _transport_lines(result.transport):
+                console.print(f"  {line}", highlight=False)
+        for hop in result.hops:
+            barrier = hop.reason or f"{hop.forward_barrier:.3f} / {hop.reverse_barrier:.3f} eV"
+            if hop.dft_forward_barrier is not None and hop.dft_reverse_barrier is not None:
+                barrier += f" ({hop.dft_protocol}: {hop.dft_forward_barrier:.3f} / {hop.dft_reverse_barrier:.3f} eV)"
+            console.print(f"  hop {hop.environment}: {barrier}  job {hop.job_uuid}", highlight=False)
+        for job in result.jobs:
+            console.print(
+                f"  {job.state:10} {job.step:10} {job.uuid}  {job.protocol or ''} {job.message or ''}", highlight=False
+            )
+
+
+def _transport_lines(found: TransportSummary) -> list[str]:
+    """Return in a few lines what governs the conduction of a candidate's mobile ion."""
+    single = found.hop_barrier
+    lines = [
+        f"{found.mobile} at {found.reference_temperature_K:g} K: {found.n_computed} of {found.n_hops} hops computed, "
+        f"{found.n_failed} without a saddle, {found.n_force_calls} force calls; {found.stopped}"
+    ]
+    if single.value is not None:
+        lines.append(f"median of single hops {single.value:.3f} eV ({single.min:.3f} to {single.max:.3f})")
+    if found.sites_in_use is not None and found.hops_in_use is not None:
+        lines.append(
+            f"current on {found.sites_in_use:.0%} of sites and {found.hops_in_use:.0%} of hops; highest saddle on the "
+            "way along each cell vector "
+            + ", ".join("none" if barrier is None else f"{barrier:.2f} eV" for barrier in found.bottlenecks)
+        )
+    for name, unit, band in (("D", "cm2/s", found.log10_diffusivity), ("sigma", "S/cm", found.log10_conductivity)):
+        if band is not None:
+            at = [
+                f"{T:g} K {m:.2f} [{low:.2f}, {high:.2f}]"
+                for T, m, low, high in zip(found.temperatures_K, band.median, band.low, band.high, strict=True)
+                if m is not None and low is not None and high is not None
+            ]
+            lines.append(f"log10 {name} ({unit}): {'; '.join(at) or 'nothing moves through the crystal'}")
+    return [*lines, *(f"note: {note}" for note in found.notes)]

@@ -1,0 +1,304 @@
+"""What a candidate is built from: plans, outputs, failed jobs, and what all candidates share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+from typing import Any
+
+from pymongo import ASCENDING
+
+from hemiec.engines.protocol import load_protocol
+from hemiec.errors import HemiecError
+from hemiec.schemas.calibration import CalibrationDoc
+from hemiec.schemas.documents import SCHEMA_VERSION
+from hemiec.store.building.failed_jobs import failed_jobs
+from hemiec.store.calibration import current_calibrations
+from hemiec.store.database import Database, Document
+
+#: Raise it when a change to what is built from an output changes what is built: everything is then built anew.
+BUILDER_VERSION = 6
+#: Large parts of outputs that no number is made from, by the kind of job; of other kinds the default.
+_NOT_NEEDED: dict[str, dict[str, int]] = {
+    "sqs": {"output.structure": 0, "output.candidate": 0, "output.warren_cowley": 0},
+    "network": {"output.host": 0, **{f"output.network.{key}": 0 for key in ("frac_coords", "start", "end", "image")}},
+    "sample": {"output.sites": 0, "output.hops.images": 0},
+    "gap": {"output.lowest.structure": 0, "output.lowest.forces": 0, "output.lowest.attempts": 0},
+    "static": {"output.lowest.structure": 0, "output.lowest.forces": 0, "output.lowest.attempts": 0},
+    "basin": {"output.tilts": 0},
+    "transport": {},
+    "dynamics": {},
+    "dynamics-run": dict.fromkeys(
+        ("output.lags_ps", "output.vacancy_msd", "output.tracer_msd", "output.trajectory"), 0
+    ),
+}
+_NEVER_NEEDED = dict.fromkeys(("_id", "metadata", "hosts"), 0)
+_LARGE = {
+    f"output.{key}": 0 for key in ("structure", "images", "objects", "trajectory", "forces", "saddle", "attempts")
+}
+#: Fields of a plan that decide what is built.
+_PLAN = dict.fromkeys(("campaign", "candidate", "plan_id", "tier", "stopped", "jobs"), 1) | {"_id": 0}
+#: What is built from a job's record; what it takes of a cluster is not.
+_OF_A_JOB = ("uuid", "kind", "step", "name", "protocol", "protocol_hash")
+#: What is needed of the output of a reference phase.
+_ENERGIES = {"_id": 0, "uuid": 1, "completed_at": 1} | {
+    f"output.{part}{name}": 1 for part in ("", "lowest.") for name in ("energy_per_atom", "converged", "structure")
+}
+#: A job that was replaced leaves several documents; the one with the highest index counts.
+_BY_INDEX = [("uuid", ASCENDING), ("index", ASCENDING)]
+_SYMBOL = re.compile("[A-Z][a-z]?")
+#: Job records, outputs or whole chemistries are kept of so many sets of elements.
+_CHEMISTRIES = 4_096
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a campaign says of all its candidates: protocols, tiers of its ladder, jobs of the reference phases."""
+
+    name: str
+    protocols: Mapping[str, Any]
+    ladder: Sequence[Document]
+    references: Sequence[Document]
+
+    @classmethod
+    def of(cls, campaign: Document) -> Header:
+        """Return that of a campaign's document."""
+        spec = campaign["spec"]
+        return cls(campaign["name"], spec["protocols"], spec.get("ladder") or (), campaign["references"])
+
+    @cached_property
+    def stamp(self) -> str:
+        """Hash of what decides numbers of every candidate, the thermodynamic settings of its protocols included."""
+        thermo = [_thermo(self.protocols.get(tier)) for tier in ("relax", "confirm")]
+        return digest([self.protocols, [tier["tier"] for tier in self.ladder], thermo])
+
+    @cached_property
+    def whole_stamp(self) -> str:
+        """Hash of that and of the jobs of the reference phases."""
+        return digest([self.stamp, self.references])
+
+
+@dataclass(frozen=True)
+class References:
+    """The reference phases of one set of elements: their jobs by campaign, and what these returned or failed of."""
+
+    jobs: Mapping[str, Sequence[Document]]
+    outputs: Mapping[str, Document]
+    failures: Mapping[str, str]
+    stamp: str
+
+
+@dataclass
+class Shared:
+    """What was read once for all candidates of a pass."""
+
+    headers: dict[str, Header]
+    calibrations: list[CalibrationDoc]
+    outputs: dict[str, Document]
+    failures: dict[str, str]
+    _kept: dict[frozenset[str], References] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def stamp(self) -> str:
+        """Hash of what may decide numbers of every candidate of every campaign."""
+        return digest([BUILDER_VERSION, SCHEMA_VERSION, [c.calibration_id for c in self.calibrations]])
+
+    @cached_property
+    def reference_jobs(self) -> dict[str, set[str]]:
+        """Uuid of a reference phase's job to the campaigns that ask for it."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for header in self.headers.values():
+            for job in header.references:
+                found[job["uuid"]].add(header.name)
+        return found
+
+    @cached_property
+    def _elements(self) -> dict[str, frozenset[str]]:
+        """Phase to its elements."""
+        phases = {job["phase_id"] for header in self.headers.values() for job in header.references}
+        return {phase: frozenset(_SYMBOL.findall(phase.split("-")[0])) for phase in phases}
+
+    def references(self, elements: frozenset[str]) -> References:
+        """Return the reference phases made of some elements."""
+        found = self._kept.get(elements)
+        if found is None:
+            if len(self._kept) >= _CHEMISTRIES:
+                self._kept.clear()
+            found = self._kept[elements] = self._of(elements)
+        return found
+
+    def _of(self, elements: frozenset[str]) -> References:
+        jobs = {
+            name: [job for job in header.references if self._elements[job["phase_id"]] <= elements]
+            for name, header in self.headers.items()
+        }
+        uuids = sorted({job["uuid"] for listed in jobs.values() for job in listed})
+        outputs = {uuid: self.outputs[uuid] for uuid in uuids if uuid in self.outputs}
+        failures = {uuid: self.failures[uuid] for uuid in uuids if uuid in self.failures}
+        stamp = digest(
+            [
+                [[job[key] for key in ("uuid", "kind", "phase_id")] for listed in jobs.values() for job in listed],
+                [[uuid, output["completed_at"]] for uuid, output in outputs.items()],
+                failures,
+            ]
+        )
+        return References(jobs, outputs, failures, stamp)
+
+    def calibration_stamp(self, protocol_hashes: Collection[str | None]) -> list[Any]:
+        """Return what decides corrections of numbers of some protocols: which properties have any, and which fit."""
+        fits = [(calibration, fit) for calibration in self.calibrations for fit in calibration.fits]
+        fitting = {c.calibration_id for c, fit in fits if fit.low_protocol_hash in protocol_hashes}
+        return [sorted({fit.property for _, fit in fits}), sorted(fitting)]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that one candidate is built from.
+
+    ``entries`` are its plans, one per campaign, ``done`` maps the uuids of finished jobs to when they finished,
+    ``failures`` those of failed ones to why; ``stamp`` is the hash of it all, ``seen`` that of the stored candidate.
+    ``outputs`` is filled for candidates that are built.
+    """
+
+    candidate_id: str
+    entries: list[Document]
+    done: dict[str, Any]
+    failures: dict[str, str]
+    references: References
+    stamp: str
+    seen: str | None
+    failed_before: bool
+    outputs: dict[str, Document] = field(default_factory=dict)
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether the stored candidate was built from just this."""
+        return self.stamp == self.seen
+
+
+def read_shared(database: Database) -> Shared:
+    """Return what all candidates share, as it stands now."""
+    headers = {c["name"]: Header.of(c) for c in database["campaigns"].find({}, {"name": 1, "spec": 1, "references": 1})}
+    uuids = {job["uuid"] for header in headers.values() for job in header.references}
+    outputs = {d["uuid"]: d for d in database["outputs"].find(_with_output(uuids), _ENERGIES).sort(_BY_INDEX)}
+    failures = failed_jobs(database, uuids - outputs.keys())
+    return Shared(headers, current_calibrations(database), outputs, failures)
+
+
+def read_plans(database: Database, ids: Sequence[str]) -> list[tuple[str, list[Document]]]:
+    """Return some candidates with their plans, one per campaign."""
+    where = {"candidate.candidate_id": {"$in": list(ids)}}
+    found = database["plans"].find(where, _PLAN).sort([("candidate.candidate_id", ASCENDING), ("campaign", ASCENDING)])
+    return _grouped(found)
+
+
+def all_plans(database: Database, n: int) -> Iterator[list[tuple[str, list[Document]]]]:
+    """Yield all candidates with their plans, about n at a time, in the order of their ids."""
+    order = [("candidate.candidate_id", ASCENDING), ("campaign", ASCENDING)]
+    last = ""
+    while True:
+        where = {"candidate.candidate_id": {"$gt": last}}
+        plans = list(database["plans"].find(where, _PLAN).sort(order).limit(n))
+        groups = _grouped(plans)
+        if len(plans) == n:
+            # The last one may have more plans than were read.
+            groups = groups[:-1] or read_plans(database, [groups[0][0]])
+        if not groups:
+            return
+        yield groups
+        last = groups[-1][0]
+
+
+def read_inputs(database: Database, shared: Shared, plans: Iterable[tuple[str, list[Document]]]) -> list[Inputs]:
+    """Return what some candidates are built from, without the outputs; a candidate of no campaign is left out."""
+    known = [(c, [e for e in entries if e["campaign"] in shared.headers]) for c, entries in plans]
+    asked = [(candidate_id, entries) for candidate_id, entries in known if entries]
+    uuids = {job["uuid"] for _, entries in asked for entry in entries for job in entry["jobs"]}
+    fields = {"_id": 0, "uuid": 1, "completed_at": 1}
+    done = {d["uuid"]: d["completed_at"] for d in database["outputs"].find(_with_output(uuids), fields).sort(_BY_INDEX)}
+    failures = failed_jobs(database, uuids - done.keys())
+    of_these = {"candidate_id": {"$in": [candidate_id for candidate_id, _ in asked]}}
+    hashes = {"_id": 0, "candidate_id": 1, "input_hash": 1}
+    seen = {d["candidate_id"]: d["input_hash"] for d in database["candidates"].find(of_these, hashes)}
+    failed = {d["candidate_id"]: d["input_hash"] for d in database["build_failures"].find(of_these, hashes)}
+    inputs = []
+    for candidate_id, entries in asked:
+        own = [job["uuid"] for entry in entries for job in entry["jobs"]]
+        finished = {uuid: done[uuid] for uuid in own if uuid in done}
+        broken = {uuid: failures[uuid] for uuid in own if uuid in failures}
+        species = {s for entry in entries for site in entry["candidate"]["sites"].values() for s in site}
+        references = shared.references(frozenset(species | {"O"}))
+        stamp = _stamp(shared, entries, [finished, broken, references.stamp])
+        inputs.append(
+            Inputs(
+                candidate_id=candidate_id,
+                entries=entries,
+                done=finished,
+                failures=broken,
+                references=references,
+                stamp=stamp,
+                seen=seen.get(candidate_id),
+                failed_before=failed.get(candidate_id) == stamp,
+            )
+        )
+    return inputs
+
+
+def fill_outputs(database: Database, inputs: Sequence[Inputs]) -> None:
+    """Read the outputs of finished jobs of some candidates."""
+    of_kind: dict[str, set[str]] = defaultdict(set)
+    for each in inputs:
+        for job in (job for entry in each.entries for job in entry["jobs"]):
+            if job["uuid"] in each.done:
+                of_kind[job.get("kind") if job.get("kind") in _NOT_NEEDED else ""].add(job["uuid"])
+    found: dict[str, Document] = {}
+    for kind, uuids in of_kind.items():
+        fields = _NEVER_NEEDED | _NOT_NEEDED.get(kind, _LARGE)
+        found |= {d["uuid"]: d for d in database["outputs"].find(_with_output(uuids), fields).sort(_BY_INDEX)}
+    for each in inputs:
+        each.outputs.update({uuid: found[uuid] for uuid in each.done if uuid in found})
+
+
+def digest(content: Any) -> str:
+    """Return the hash of plain content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _stamp(shared: Shared, entries: list[Document], of_jobs: list[Any]) -> str:
+    """Return the hash of everything that a candidate is built from."""
+    protocols = {job.get("protocol_hash") for entry in entries for job in entry["jobs"]}
+    headers = [shared.headers[entry["campaign"]].stamp for entry in entries]
+    plans = [
+        [
+            *(entry.get(key) for key in ("campaign", "candidate", "plan_id", "tier", "stopped")),
+            [[job.get(key) for key in _OF_A_JOB] for job in entry["jobs"]],
+        ]
+        for entry in entries
+    ]
+    versions = [BUILDER_VERSION, SCHEMA_VERSION]
+    return digest([versions, shared.calibration_stamp(protocols), headers, plans, of_jobs])
+
+
+def _grouped(plans: Iterable[Document]) -> list[tuple[str, list[Document]]]:
+    return [(key, list(group)) for key, group in groupby(plans, key=lambda plan: plan["candidate"]["candidate_id"])]
+
+
+def _with_output(uuids: Iterable[str]) -> dict[str, Any]:
+    """Return the query for the finished ones: what a replaced job leaves has no output."""
+    return {"uuid": {"$in": list(uuids)}, "output": {"$ne": None}}
+
+
+def _thermo(reference: Any) -> Any:
+    """Return the settings of a protocol that decide numbers at build time; of an unknown one, why it is."""
+    if not reference:
+        return None
+    try:
+        return load_protocol(reference).thermo.model_dump(mode="json")
+    except HemiecError as error:
+        return error.message

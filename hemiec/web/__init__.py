@@ -1,0 +1,1 @@
+"""The results over HTTP, read-only: a REST API under /api/v1, and OPTIMADE."""
