@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 import pytest
+from job_outputs import finish, made_document, submit_made
 
 from hemiec.settings import Settings, load_settings
 from hemiec.store.building.builder import build
@@ -19,9 +19,10 @@ from hemiec.store.mongod import EmbeddedMongod
 COLLECTIONS = ("candidates", "hops", "transport", "structures", "optimade")
 
 
-@contextmanager
-def own_server(folder: Path) -> Iterator[Settings]:
-    """Run a MongoDB in a folder; the environment names it meanwhile."""
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A MongoDB for a whole file; the environment names it meanwhile."""
+    folder = tmp_path_factory.mktemp("builder")
     with pytest.MonkeyPatch.context() as patch:
         for name in Settings.model_fields:
             patch.delenv(f"HEMIEC_{name.upper()}", raising=False)
@@ -34,14 +35,22 @@ def own_server(folder: Path) -> Iterator[Settings]:
             EmbeddedMongod(settings).down()
 
 
-@contextmanager
-def empty_database(settings: Settings) -> Iterator[Database]:
-    """Open the database of a server with nothing in it."""
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """An empty store."""
     with closing(open_database(settings)) as database:
         for name in database.mongo.list_collection_names():
             if name != "layout":
                 database[name].delete_many({})
         yield database
+
+
+@pytest.fixture
+def made(database: Database) -> dict[str, Any]:
+    """A submitted campaign of two candidates, all of whose jobs are done."""
+    document = submit_made(database, made_document())
+    finish(database, document)
+    return document
 
 
 def ids(document: dict[str, Any]) -> list[str]:

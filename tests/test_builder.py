@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from building import built_hashes, consistent, content, empty_database, ids, job, own_server, rebuilt
+from building import built_hashes, consistent, content, database, ids, job, made, rebuilt, settings
 from click.testing import CliRunner
 from job_outputs import STARTED, finish, made_document, plan_outputs, put, reference_outputs, submit_made
 
@@ -18,7 +17,6 @@ from hemiec.ranking.shipped import shipped_calibrations
 from hemiec.schemas.calculations import GapDoc
 from hemiec.schemas.documents import BasinDoc, SqsDoc
 from hemiec.schemas.transport import HopNetworkDoc, SampleDoc, TransportSummary
-from hemiec.settings import Settings
 from hemiec.store.building import builder, changes, feeds, inputs, writing
 from hemiec.store.building.builder import build, update
 from hemiec.store.calibration import save_calibration
@@ -27,28 +25,7 @@ from hemiec.store.candidates import read_candidates
 from hemiec.store.database import Database
 
 pytestmark = pytest.mark.store
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A MongoDB for this file."""
-    with own_server(tmp_path_factory.mktemp("builder")) as settings:
-        yield settings
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    """An empty store."""
-    with empty_database(settings) as database:
-        yield database
-
-
-@pytest.fixture
-def made(database: Database) -> dict[str, Any]:
-    """A submitted campaign of two candidates, all of whose jobs are done."""
-    document = submit_made(database, made_document())
-    finish(database, document)
-    return document
+__all__ = ["database", "made", "settings"]  # fixtures
 
 
 # What is built

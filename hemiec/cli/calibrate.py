@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hemiec.cli.session import json_option, print_json, store
+from hemiec.cli.session import console, json_option, print_json, store
 from hemiec.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,26 +74,21 @@ def calibrate(files: tuple[Path, ...], no_shipped: bool, dry_run: bool, plot: Pa
 
 
 def _show(calibrations: list[CalibrationDoc], *, stored: bool) -> None:
-    from rich.console import Console
-
-    from hemiec.cli.results import PIPED_WIDTH
-
-    console = Console()
-    console = console if console.is_terminal else Console(width=PIPED_WIDTH)
+    out = console()
     for calibration in calibrations:
-        console.print(
+        out.print(
             f"{calibration.low_protocol} to {calibration.high_protocol}: {len(calibration.points)} points, "
             f"{calibration.calibration_id}",
             highlight=False,
         )
         for fit in calibration.fits:
-            console.print(_table(fit))
+            out.print(_table(fit))
         for name, reason in calibration.too_few.items():
-            console.print(f"no correction of {_name(name)}: {reason}", highlight=False)
+            out.print(f"no correction of {_name(name)}: {reason}", highlight=False)
     if any(calibration.fits for calibration in calibrations):
-        console.print(_LEGEND, style="dim", highlight=False)
+        out.print(_LEGEND, style="dim", highlight=False)
         if stored:
-            console.print("stored; `hemiec build` uses it from now on", highlight=False)
+            out.print("stored; `hemiec build` uses it from now on", highlight=False)
 
 
 def _table(fit: CalibrationFit) -> Table:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hemiec.cli.session import json_option, print_json
+from hemiec.cli.session import console, json_option, print_json
 
 
 @click.command()
@@ -44,7 +44,6 @@ def protocols(name: str | None, as_json: bool) -> None:
 
 def _table(rows: list[tuple[str, str, str, str]]) -> None:
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE)
@@ -52,5 +51,4 @@ def _table(rows: list[tuple[str, str, str, str]]) -> None:
         table.add_column(header, overflow="fold", no_wrap=header in ("protocol", "hash"))
     for row in rows:
         table.add_row(*row)
-    console = Console()
-    (console if console.is_terminal else Console(width=160)).print(table)
+    console(160).print(table)

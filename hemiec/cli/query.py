@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hemiec.cli.session import json_option, print_json, quiet
+from hemiec.cli.session import console, json_option, print_json, quiet
 from hemiec.errors import InputError
 from hemiec.schemas.documents import PROPERTIES
 from hemiec.store.queries.fields import Field
@@ -142,7 +142,6 @@ def _write_parquet(path: Path, query: Query, names: list[str] | None) -> None:
 
 def _print_table(rows: list[list[Any]], fields: Mapping[str, Field], title: str) -> None:
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
 
     units = {field.unit for field in fields.values()} - {"", "1"}
@@ -153,7 +152,7 @@ def _print_table(rows: list[list[Any]], fields: Mapping[str, Field], title: str)
         table.add_column(name.replace("_", " "), justify="right" if number else "left", overflow="fold", no_wrap=key)
     for row in rows:
         table.add_row(*map(_cell, row))
-    Console(markup=False, highlight=False).print(table)
+    console(140).print(table)
 
 
 def _cell(value: Any) -> str:

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import click
 
-from hemiec.cli.session import json_option, say_left_out, store
+from hemiec.cli.session import console, json_option, say_left_out, store
 from hemiec.errors import InputError
 from hemiec.files import write_whole
 from hemiec.schemas.leaderboard import LeaderboardDoc
 from hemiec.store.candidates import read_candidates
 from hemiec.store.database import Database
-
-PIPED_WIDTH = 110
 
 
 @click.command()
@@ -76,8 +74,6 @@ def make_leaderboard(database: Database, definition: Path | None, *, campaign: s
 
 def show_leaderboard(leaderboard: LeaderboardDoc, *, as_json: bool = False, as_csv: bool = False) -> None:
     """Print a leaderboard as a table, JSON or CSV."""
-    from rich.console import Console
-
     from hemiec.ranking import export
 
     if as_json:
@@ -85,6 +81,4 @@ def show_leaderboard(leaderboard: LeaderboardDoc, *, as_json: bool = False, as_c
     elif as_csv:
         click.echo(export.to_csv(leaderboard), nl=False)
     else:
-        console = Console()
-        # In a file or pipe there is no width to fit.
-        (console if console.is_terminal else Console(width=PIPED_WIDTH)).print(export.to_table(leaderboard))
+        console().print(export.to_table(leaderboard))

@@ -15,6 +15,8 @@ from hemiec.settings import Settings, load_settings
 from hemiec.store.database import Database, open_database
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from hemiec.launch.queue import Queue
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -52,6 +54,17 @@ def say_left_out(reasons: Mapping[str, str]) -> None:
     if reasons:
         first = "; ".join(list(reasons.values())[:3])
         click.echo(f"{len(reasons)} candidates were left out: {first}{'; ...' if len(reasons) > 3 else ''}", err=True)
+
+
+def console(piped_width: int = 110, *, markup: bool = False) -> Console:
+    """Return where tables are printed: as wide as the terminal, or in a file or pipe, which has no width, as told.
+
+    With ``markup``, whoever prints escapes what comes from the store.
+    """
+    from rich.console import Console
+
+    found = Console(markup=markup, highlight=False)
+    return found if found.is_terminal else Console(width=piped_width, markup=markup, highlight=False)
 
 
 def print_json(content: Any) -> None:

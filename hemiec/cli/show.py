@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hemiec.cli.session import json_option, print_json, store
+from hemiec.cli.session import console, json_option, print_json, store
 from hemiec.errors import InputError
 from hemiec.schemas.documents import PROPERTIES, CandidateDoc
 from hemiec.schemas.provenance import Provenance
@@ -15,8 +15,6 @@ from hemiec.store.candidates import read_candidates
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-PIPED_WIDTH = 200
 
 
 @click.command()
@@ -33,8 +31,6 @@ def show(candidate_id: str, provenance: bool, number: str | None, as_json: bool)
       hemiec show hm-e0de7f182d2cabdf --provenance
       hemiec show hm-e0de7f182d2cabdf --provenance --property migration_barrier
     """
-    from rich.console import Console
-
     from hemiec.store.provenance import no_candidate, trace
 
     if number is not None and not provenance:
@@ -50,31 +46,27 @@ def show(candidate_id: str, provenance: bool, number: str | None, as_json: bool)
     if as_json:
         print_json(doc.to_mongo())
     else:
-        _print_candidate(doc, Console())
+        _print_candidate(doc, console(150))
 
 
 def _print_found(found: Provenance, as_json: bool) -> None:
-    from rich.console import Console
-
     from hemiec.cli.provenance import print_provenance
 
     if as_json:
         print_json(found.to_mongo())
         return
-    console = Console()
-    # In a file or pipe there is no width to fit.
-    print_provenance(found, console if console.is_terminal else Console(width=PIPED_WIDTH))
+    print_provenance(found, console(200, markup=True))
 
 
-def _print_candidate(doc: CandidateDoc, console: Console) -> None:
+def _print_candidate(doc: CandidateDoc, out: Console) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     spec = doc.candidate
-    console.print(
-        f"[bold]{spec.label}[/bold]  {doc.candidate_id}  campaigns: {', '.join(doc.campaigns)}", highlight=False
-    )
+    about = f"  {doc.candidate_id}  campaigns: {', '.join(doc.campaigns)}"
+    out.print(Text.assemble((spec.label, "bold"), about))
     states = ", ".join(f"{s} {q:+g}" for s, q in spec.oxidation_states.items())
-    console.print(f"oxidation states: {states}", highlight=False)
+    out.print(f"oxidation states: {states}")
     table = Table(show_header=True)
     for header in ("property", "value", "method", "jobs"):
         table.add_column(header, overflow="fold")
@@ -87,21 +79,19 @@ def _print_candidate(doc: CandidateDoc, console: Console) -> None:
             value += f"\nuncorrected {quantity.uncorrected:.4f}"
         references = f"\n+ {len(quantity.reference_job_uuids)} reference jobs" if quantity.reference_job_uuids else ""
         table.add_row(name, value, quantity.method, "\n".join(quantity.job_uuids) + references)
-    console.print(table)
+    out.print(table)
     for result in doc.results:
-        console.print(f"plan {result.plan_id}: {result.n_atoms} atoms; {result.oxide_reaction or ''}", highlight=False)
+        out.print(f"plan {result.plan_id}: {result.n_atoms} atoms; {result.oxide_reaction or ''}")
         if result.transport is not None:
             for line in _transport_lines(result.transport):
-                console.print(f"  {line}", highlight=False)
+                out.print(f"  {line}")
         for hop in result.hops:
             barrier = hop.reason or f"{hop.forward_barrier:.3f} / {hop.reverse_barrier:.3f} eV"
             if hop.dft_forward_barrier is not None and hop.dft_reverse_barrier is not None:
                 barrier += f" ({hop.dft_protocol}: {hop.dft_forward_barrier:.3f} / {hop.dft_reverse_barrier:.3f} eV)"
-            console.print(f"  hop {hop.environment}: {barrier}  job {hop.job_uuid}", highlight=False)
+            out.print(f"  hop {hop.environment}: {barrier}  job {hop.job_uuid}")
         for job in result.jobs:
-            console.print(
-                f"  {job.state:10} {job.step:10} {job.uuid}  {job.protocol or ''} {job.message or ''}", highlight=False
-            )
+            out.print(f"  {job.state:10} {job.step:10} {job.uuid}  {job.protocol or ''} {job.message or ''}")
 
 
 def _transport_lines(found: TransportSummary) -> list[str]:
