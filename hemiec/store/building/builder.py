@@ -13,7 +13,7 @@ from maggma.core import Builder
 from hemiec.errors import StoreError
 from hemiec.settings import load_settings
 from hemiec.store.building.changes import Changes, find_changes, remember
-from hemiec.store.building.documents import build_one
+from hemiec.store.building.documents import Built, build_one
 from hemiec.store.building.failed_jobs import record_failed_jobs
 from hemiec.store.building.feeds import server_time
 from hemiec.store.building.inputs import (
@@ -30,7 +30,6 @@ from hemiec.store.building.orphans import forget_dropped
 from hemiec.store.building.references import stale_references
 from hemiec.store.building.writing import (
     FAILURES,
-    Built,
     Written,
     forget_failures,
     remove_parts_of,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -16,12 +17,23 @@ from hemiec.store.building.assemble import Plan, assemble
 from hemiec.store.building.inputs import BUILDER_VERSION, Header, Inputs
 from hemiec.store.building.optimade import optimade_entries
 from hemiec.store.building.structures import structure_docs
-from hemiec.store.building.writing import Built
 from hemiec.store.candidates import composition_of, documents_of
 from hemiec.store.database import Document
 
 #: What documents raise whose layout is not the one expected; everything else is an error of the builder.
 _BAD_INPUT = (HemiecError, ValueError, LookupError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True)
+class Built:
+    """What became of one candidate: its documents by collection, or why it could not be built."""
+
+    candidate_id: str
+    stamp: str
+    seen: str | None
+    moment: datetime
+    documents: dict[str, list[Document]] = field(default_factory=dict)
+    error: str | None = None
 
 
 def build_one(

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from hemiec.schemas.documents import PROPERTIES
+from hemiec.store.building.documents import Built
 from hemiec.store.database import Database, Document
 from hemiec.store.provenance import IMPORTED
-
-if TYPE_CHECKING:
-    from hemiec.store.building.writing import Built
 
 
 def leave_imported(database: Database, items: Sequence[Built]) -> list[Built]:

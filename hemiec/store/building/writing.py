@@ -8,7 +8,7 @@ passes go: whatever a candidate's numbers point to is there at every moment.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from pymongo import ReplaceOne
 from pymongo.errors import BulkWriteError
 
 from hemiec.schemas.documents import SCHEMA_VERSION
+from hemiec.store.building.documents import Built
 from hemiec.store.building.feeds import server_time
 from hemiec.store.building.imported import leave_imported
 from hemiec.store.building.inputs import BUILDER_VERSION
@@ -25,18 +26,6 @@ from hemiec.store.database import Database, Document
 PARTS = {"structures": "structure_id", "hops": "hop_id", "transport": "transport_id", "optimade": "id"}
 FAILURES = "build_failures"
 _DUPLICATE, _INVALID = 11000, 121
-
-
-@dataclass(frozen=True)
-class Built:
-    """What became of one candidate: its documents by collection, or why it could not be built."""
-
-    candidate_id: str
-    stamp: str
-    seen: str | None
-    moment: datetime
-    documents: dict[str, list[Document]] = field(default_factory=dict)
-    error: str | None = None
 
 
 @dataclass(frozen=True)
