@@ -12,7 +12,7 @@ help:
 	@echo "make demo    setup, then screen three high-entropy perovskites here (about ten minutes on two cores)"
 	@echo "make test    setup, then all tests (about half an hour)"
 	@echo "make check   setup, then ruff, mypy and import-linter"
-	@echo "make fuzz    setup, then 10,000 random requests to the web server (five minutes)"
+	@echo "make fuzz    setup, then 10,000 random requests to the web server (ten minutes or more)"
 	@echo "make bench-space   setup, then 10 million compositions to Parquet, beside pymatgen and SMACT (half a minute)"
 	@echo "make bench-sqs   setup, then special quasirandom structures beside icet, smol and sqsgenerator (ten minutes)"
 	@echo "make bench-dft   setup, then gaps, energies and their cost with GPAW against literature (hours on one core)"
