@@ -28,6 +28,7 @@ from hemiec.launch.queue import JobStatus, Tally
 from hemiec.launch.remote.config import ProjectValues, check_remote, render_project
 from hemiec.launch.remote.enqueue import placement
 from hemiec.launch.remote.queue import RemoteQueue
+from hemiec.schemas.submitted import CampaignDoc
 from hemiec.settings import Settings
 from hemiec.store.database import Database, open_database
 from hemiec.store.mongod import EmbeddedMongod
@@ -391,8 +392,9 @@ def test_jobs_of_a_spent_budget_are_held_unless_another_campaign_pays(remote: Re
     assert remote.queue.startable(None, ["poor"]) == remote.queue.startable("rich", ["poor"]) == 1
     assert sum(tally.n for tally in remote.queue.tally()) == 4
     assert sum(tally.n for tally in remote.queue.tally(spent=["poor"])) == 1
-    header = {"name": "poor", "spent": True}
-    remote.database["campaigns"].insert_one(header)
+    space = [{"A": {"Sr": 1}, "B": {"Ti": 1}}]
+    poor = CampaignDoc(name="poor", spec={"name": "poor", "space": space}, n_candidates=1, references=[], spent=True)
+    remote.database["campaigns"].insert_one(poor.to_mongo())
     remote.queue.hold(["poor"])
     now = {job.step: job.state for job in remote.queue.jobs()}
     assert now == {"first": "paused", "second": "paused", "third": "paused", "shared": "ready"}

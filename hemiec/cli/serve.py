@@ -80,10 +80,10 @@ def serve(
         try:
             serve_app(app, on, access_log=access_log, trusted_proxy=trusted_proxy)
         except KeyboardInterrupt:
-            # uvicorn has ended by then, and sends the signal on.
-            click.echo("stopped.", err=True)
+            pass  # uvicorn has ended by then, and sends the signal on, which a shell's background job ignores
         finally:
             app.state.reading.close()
+        click.echo("stopped.", err=True)
 
 
 def _announce(address: tuple[str, int], database: str, *, optimade: bool) -> None:

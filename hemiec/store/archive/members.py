@@ -230,13 +230,17 @@ def open_archive(path: Path) -> Iterator[Archive]:
         If the file is missing, damaged or hostile, is something else, or a later hemiec wrote it.
     """
     try:
-        file = zipfile.ZipFile(path)
+        raw = path.open("rb")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise InputError(f"{path} is no zip archive, or cut off.", mend="use another copy") from error
-    with file:
-        yield Archive(path, file)
+    # ZipFile leaves a file open as long as a member of it is, such as one that was not read to its end.
+    with raw:
+        try:
+            file = zipfile.ZipFile(raw)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise InputError(f"{path} is no zip archive, or cut off.", mend="use another copy") from error
+        with file:
+            yield Archive(path, file)
 
 
 def _no_constant(text: str) -> float:
