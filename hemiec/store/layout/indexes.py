@@ -92,8 +92,10 @@ INDEXES: dict[str, tuple[Index, ...]] = {
     "candidates": (
         Index(("candidate_id",), unique=True),
         Index(("campaigns",)),
+        # Of indexes that begin alike the smaller one comes first; a query takes the first that holds all it asks for.
         *(
-            Index((value, "candidate_id", *(v for v in _VALUES if v != value), *_ASKED), name=f"by_{value}")
+            Index((value, "candidate_id", *(v for v in _VALUES if v != value), *asked), name=f"{name}_{value}")
+            for name, asked in (("ranked_by", ("chemsys",)), ("by", _ASKED))
             for value in _VALUES
         ),
         Index(("candidate_id", *_VALUES, *_ASKED), name="sample", only=tuple(SAMPLE.items())),

@@ -1,10 +1,11 @@
 """Which index finds a page with the least work: that of its order, or that of a condition.
 
 MongoDB tries plans against each other by counting steps, of which one that fetches a document takes far longer than one
-within an index; so we choose. The index of an order holds the values that are asked for most, and conditions on those
-are checked without fetching documents. How many candidates fulfil a condition, and how many all of them, is told by a
-small index of a random sample; where that is none, by counting a few entries. Choosing takes an amount of work, not of
-time, so a busy server chooses as an idle one does.
+within an index; so we choose. The indexes of an order hold the values that are asked for most, and conditions on those
+are checked without fetching documents; a small one, with the ranked values alone, is quicker to go through. How many
+candidates fulfil a condition, and how many all of them, is told by a small index of a random sample; where that is
+none, by counting a few entries. Choosing takes an amount of work, not of time, so a busy server chooses as an idle one
+does.
 """
 
 from __future__ import annotations
@@ -50,9 +51,11 @@ def choose_plan(collection: Collection[Document], matches: Filter, order: Field)
     pymongo.errors.PyMongoError
         If the database cannot be reached.
     """
-    ordered = order_index(collection.name, order)
+    asked = set(_paths(within_index(matches)))
+    ordered = order_index(collection.name, order, asked)
     conditions = _conditions(matches)
-    others = [i for i in INDEXES[collection.name] if not i.only and i.fields[0] in conditions and i != ordered]
+    of_conditions = [_holding(collection.name, (path,), asked) for path in conditions if path != ordered.fields[0]]
+    others = [index for index in of_conditions if index is not None]
     if not others:
         return _using(ordered, matches)
     sample = _Sample.of(collection, matches)
@@ -140,11 +143,32 @@ def _known(condition: Filter) -> bool:
     )
 
 
-def order_index(collection: str, order: Field) -> Index:
-    """Return the index of an order."""
+def order_index(collection: str, order: Field, asked: set[str]) -> Index:
+    """Return the index of an order: the smallest that holds all paths that are asked for, else the largest."""
     key = KEYS[collection]
-    wanted = (order.path,) if order.path == key else (order.path, key)
-    return next(i for i in INDEXES[collection] if not i.only and i.fields[: len(wanted)] == wanted)
+    index = _holding(collection, (order.path,) if order.path == key else (order.path, key), asked)
+    if index is None:
+        raise ValueError(f"{collection} have no index of {order.name}")
+    return index
+
+
+def _holding(collection: str, first: tuple[str, ...], asked: set[str]) -> Index | None:
+    """Return the smallest index with these first fields that holds all that is asked for, else the largest, if any."""
+    found = [i for i in INDEXES[collection] if not i.only and i.fields[: len(first)] == first]
+    return next((i for i in found if asked <= set(i.fields)), found[-1] if found else None)
+
+
+def _paths(matches: Any) -> Iterator[str]:
+    """Yield the paths that a filter asks for, those within `$expr` included."""
+    if isinstance(matches, str) and matches.startswith("$") and not matches.startswith("$$"):
+        yield matches[1:]
+    for part in matches if isinstance(matches, list) else ():
+        yield from _paths(part)
+    for path, part in matches.items() if isinstance(matches, dict) else ():
+        if path.startswith("$"):
+            yield from _paths(part)
+        else:
+            yield path
 
 
 def within_index(matches: Any) -> Any:
