@@ -28,8 +28,9 @@ from hemiec.store.mongod import EmbeddedMongod
 from hemiec.store.queries.explain import explain_page
 from hemiec.store.queries.fields import fields_of
 from hemiec.store.queries.language import compile
-from hemiec.store.queries.order import in_time, sort_fields
+from hemiec.store.queries.order import in_time, sort_field, sort_fields
 from hemiec.store.queries.page import COUNT_CAP, read_page
+from hemiec.store.queries.plan import order_index, paths_asked, within_index
 from hemiec.store.queries.results import Results
 
 pytestmark = pytest.mark.store
@@ -367,3 +368,20 @@ def test_fields_and_plans_are_told(store: Database) -> None:
     assert "index " in run("band_gap < 1", "--explain").stdout
     with pytest.raises(InputError, match="exclude each other"):
         run("--json", "--csv")
+
+
+@pytest.mark.parametrize(
+    ("expression", "small"),
+    [
+        ("", True),
+        ("band_gap < 1 and has(Co) and not has(Pb)", True),
+        ("barrier + 2*gap < 1.5", True),
+        ("tolerance_factor < 1", False),
+        ("barrier + barrier.std < 0.5", False),
+        ("band_gap < 1 and (has(Co) or band_gap.max < 2)", False),
+    ],
+)
+def test_the_smallest_index_of_an_order_that_holds_what_is_asked_for(expression: str, small: bool) -> None:
+    asked = set(paths_asked(within_index(compile(expression))))
+    index = order_index("candidates", sort_field("migration_barrier"), asked)
+    assert index.options["name"] == f"{'ranked_by' if small else 'by'}_migration_barrier.value"

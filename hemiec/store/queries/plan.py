@@ -51,7 +51,7 @@ def choose_plan(collection: Collection[Document], matches: Filter, order: Field)
     pymongo.errors.PyMongoError
         If the database cannot be reached.
     """
-    asked = set(_paths(within_index(matches)))
+    asked = set(paths_asked(within_index(matches)))
     ordered = order_index(collection.name, order, asked)
     conditions = _conditions(matches)
     of_conditions = [_holding(collection.name, (path,), asked) for path in conditions if path != ordered.fields[0]]
@@ -158,15 +158,15 @@ def _holding(collection: str, first: tuple[str, ...], asked: set[str]) -> Index 
     return next((i for i in found if asked <= set(i.fields)), found[-1] if found else None)
 
 
-def _paths(matches: Any) -> Iterator[str]:
+def paths_asked(matches: Any) -> Iterator[str]:
     """Yield the paths that a filter asks for, those within `$expr` included."""
     if isinstance(matches, str) and matches.startswith("$") and not matches.startswith("$$"):
         yield matches[1:]
     for part in matches if isinstance(matches, list) else ():
-        yield from _paths(part)
+        yield from paths_asked(part)
     for path, part in matches.items() if isinstance(matches, dict) else ():
         if path.startswith("$"):
-            yield from _paths(part)
+            yield from paths_asked(part)
         else:
             yield path
 
