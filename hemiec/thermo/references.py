@@ -1,12 +1,13 @@
-"""Reference phases: which a candidate needs, and the structures they start from."""
+"""Reference phases: which there are, which a candidate needs, and the structures they start from."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from contextlib import suppress
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import Field
@@ -15,25 +16,32 @@ from hemiec.composition.fractions import VACANCY
 from hemiec.errors import ThermoError
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.schemas.quantity import Document
+from hemiec.thermo.prototypes import expand
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 #: pymatgen's default of 0.25 angstrom averages real distortions away (the Mo pairs of MoO2).
 _PRIMITIVE_TOLERANCE = 0.01
+#: Elements whose standard state is a molecule: relaxed in a box, whose cell is kept.
+MOLECULES = frozenset({"O2", "F2", "Cl2"})
 
 
 class ReferencePhase(Document):
-    """Starting structure of an element or a binary oxide."""
+    """Starting structure of an element, a binary oxide or a competing phase."""
 
-    formula: str = Field(description="Reduced formula; O2 for the molecule.")
+    # No brackets: programs read the elements from what stands before the first hyphen of the phase_id.
+    formula: str = Field(
+        description="Reduced formula without brackets; that of the molecule for O2, F2 and Cl2.",
+        pattern=r"^([A-Z][a-z]?\d*)+$",
+    )
     phase: str = Field(description="Common name of the phase.")
     prototype: str = Field(description="Structure type.")
     space_group: int = Field(ge=1, le=230, description="International Tables number.")
     lattice: list[float] = Field(min_length=6, max_length=6, description="a, b, c in angstrom, angles in degrees.")
     sites: list[tuple[str, list[float]]] = Field(description="Species and fractional coordinates, one per orbit.")
     primitive_atoms: int = Field(description="Atoms in the primitive cell; unit 1.")
-    oxidation_state: float = Field(description="Mean formal oxidation state of the cation, in e; 0 in elements.")
+    oxidation_state: float = Field(description="Mean formal oxidation state of the cations, in e; 0 in elements.")
     standard_state: bool = Field(description="Whether tables of standard enthalpies refer to this phase.")
     source: str = Field(description="Where the structure is from.")
     note: str = Field("", description="What to know about it.")
@@ -46,11 +54,16 @@ class ReferencePhase(Document):
     @property
     def is_molecule(self) -> bool:
         """Whether it is a molecule in a box, whose cell is kept."""
-        return self.formula == "O2"
+        return self.formula in MOLECULES
+
+    @cached_property
+    def elements(self) -> frozenset[str]:
+        """Symbols of its elements."""
+        return frozenset(species for species, _ in self.sites)
 
     @property
     def cation(self) -> str:
-        """The element that is not oxygen (oxygen itself for O2)."""
+        """The element that is not oxygen (oxygen itself for O2), the first if there are several."""
         return next((species for species, _ in self.sites if species != "O"), "O")
 
     def structure(self) -> Structure:
@@ -83,14 +96,58 @@ def _from_spacegroup(
     ).get_primitive_structure(tolerance=_PRIMITIVE_TOLERANCE)
 
 
+@cache
+def _table(name: str) -> dict[str, Any]:
+    text = (resources.files("hemiec.thermo") / f"{name}.yaml").read_text(encoding="utf-8")
+    # The C loader is ten times as fast, where PyYAML was built with it.
+    table: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return table
+
+
 @lru_cache(maxsize=1)
 def reference_phases() -> tuple[tuple[ReferencePhase, ...], tuple[ReferencePhase, ...]]:
-    """Return all tabulated (elements, oxides)."""
-    table = yaml.safe_load((resources.files("hemiec.thermo") / "reference_phases.yaml").read_text())
+    """Return the tabulated (metals and oxygen, binary oxides) that formation energies refer to."""
+    table = _table("reference_phases")
     elements, oxides = (
         tuple(ReferencePhase.model_validate(entry) for entry in table[kind]) for kind in ("elements", "oxides")
     )
     return elements, oxides
+
+
+@lru_cache(maxsize=1)
+def all_phases() -> tuple[ReferencePhase, ...]:
+    """Return every tabulated phase: elements, binary oxides, competing phases, and those that interfaces need.
+
+    Raises
+    ------
+    ThermoError
+        If two of them have the same id.
+    """
+    elements, oxides = reference_phases()
+    competing, electrolytes = _table("competing_phases"), _table("electrolyte_phases")
+    entries = [
+        *(entry for table in (competing, electrolytes) for entry in (*table["elements"], *table["phases"])),
+        *expand(competing),
+    ]
+    phases = (*elements, *oxides, *(ReferencePhase.model_validate(entry) for entry in entries))
+    found: set[str] = set()
+    for phase in phases:
+        if phase.phase_id in found:
+            raise ThermoError(f"the tables of reference phases hold {phase.phase_id} twice.")
+        found.add(phase.phase_id)
+    return phases
+
+
+def phases_within(elements: Collection[str]) -> list[ReferencePhase]:
+    """Return the tabulated phases made of some elements only: what a hull of these elements needs.
+
+    Parameters
+    ----------
+    elements
+        Symbols.
+    """
+    wanted = frozenset(elements)
+    return [phase for phase in all_phases() if phase.elements <= wanted]
 
 
 @cache
@@ -100,12 +157,13 @@ def element_phase(symbol: str) -> ReferencePhase:
     Raises
     ------
     ThermoError
-        If it is not in the table.
+        If it is not in the tables.
     """
-    for phase in reference_phases()[0]:
-        if phase.standard_state and phase.cation == symbol:
+    elements = [phase for phase in all_phases() if len(phase.elements) == 1 and phase.standard_state]
+    for phase in elements:
+        if phase.cation == symbol:
             return phase
-    known = sorted({p.cation for p in reference_phases()[0]})
+    known = sorted(phase.cation for phase in elements)
     raise ThermoError(f"no reference phase for element {symbol}.", mend=f"elements with one: {', '.join(known)}")
 
 
