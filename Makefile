@@ -5,7 +5,7 @@ READY  := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q
 
-.PHONY: help setup demo test check fuzz bench-space bench-sqs bench-dft bench-launch bench-transport bench-store clean
+.PHONY: help setup demo test check fuzz bench-space bench-sqs bench-dft bench-launch bench-transport bench-thermo bench-store clean
 
 help:
 	@echo "make setup   virtual environment in $(VENV) with the tested versions; builds GPAW (a few minutes)"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench-dft   setup, then gaps, energies and their cost with GPAW against literature (hours on one core)"
 	@echo "make bench-launch   setup, then submission, status and overhead beside FireWorks and jobflow-remote (five minutes)"
 	@echo "make bench-transport   setup, then barriers, diffusion on networks and sampling beside atomate2 and onsager (an hour)"
+	@echo "make bench-thermo   setup, then enthalpies, formation energies, vacancies and hulls against experiment, DFT and pymatgen (20 minutes)"
 	@echo "make bench-store   setup, then queries on a million candidates beside pymongo and maggma (half an hour, 4 GB)"
 	@echo "make clean   remove $(VENV)"
 
@@ -70,6 +71,9 @@ bench-launch: setup
 
 bench-transport: $(BENCH_READY)
 	$(BIN)/python -W ignore benchmarks/bench_transport.py
+
+bench-thermo: setup
+	$(BIN)/python -W ignore benchmarks/bench_thermo.py
 
 bench-store: setup
 	$(BIN)/python -W ignore benchmarks/bench_store.py

@@ -120,12 +120,51 @@ class HubbardU(Document):
     value_eV: float = Field(ge=0, le=20, description="U - J in eV.")
 
 
+class ElementCorrection(Document):
+    """A correction that an element carries in compounds with some others."""
+
+    element: str = Field(description="Its symbol.")
+    compounds_with: list[str] = Field(min_length=1, description="One of these must be in the compound.")
+    eV_per_atom: float = Field(description="Added per atom of the element, in eV.")
+
+
 class ThermoSettings(Document):
-    """What energies may be compared with."""
+    """What energies may be compared with; applied by :mod:`hemiec.thermo.corrections`."""
 
     o2_correction_eV_per_O: float = Field(description="Added to the energy of the O2 molecule, in eV per O atom.")
     o2_correction_source: str = Field(description="Why that number.")
+    elemental_corrections_eV_per_atom: dict[str, float] = Field(
+        default_factory=dict,
+        description="Formula of an elemental phase (F2, Cl2, S) to what is added to its energy, in eV per atom.",
+    )
+    elemental_corrections_source: str = Field("none", description="Why those numbers.")
+    phase_corrections_eV_per_atom: dict[str, float] = Field(
+        default_factory=dict,
+        description="Reduced formula to what is added to the energy of reference phases of just that composition, in "
+        "eV per atom.",
+    )
+    phase_corrections_source: str = Field("none", description="Why those numbers.")
+    element_corrections: list[ElementCorrection] = Field(
+        default_factory=list, description="Added to compounds of some elements."
+    )
+    element_corrections_source: str = Field("none", description="Why those numbers.")
     not_from_elements: list[str] = Field(description="Elements whose compounds and metals are on different scales.")
+    model_error_eV_per_atom: float | None = Field(
+        None,
+        ge=0,
+        description="Standard deviation of enthalpies from oxides and of energies above the hull from experiment, in "
+        "eV/atom; null if it was not measured.",
+    )
+    model_error_source: str = Field("not measured", description="On what it was measured.")
+    vacancies_mix: bool = Field(True, description="Whether vacancies count as a species in the mixing entropy.")
+    charge_disorder: bool = Field(
+        False, description="Whether the valences of B cations of fractional mean valence mix at random, as an entropy."
+    )
+
+    @property
+    def molecule_corrections_eV_per_atom(self) -> dict[str, float]:
+        """Formula of an elemental phase, O2 included, to what is added to its energy, in eV per atom."""
+        return {"O2": self.o2_correction_eV_per_O, **self.elemental_corrections_eV_per_atom}
 
 
 class SpinMoment(Document):
