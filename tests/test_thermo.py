@@ -68,6 +68,15 @@ def test_the_correction_acts_on_oxygen_alone(candidate: Any) -> None:
     assert from_oxides(c, -7, references, 0.5) == from_oxides(c, -7, references, 0.0)
 
 
+def test_a_fluoride_is_formed_from_its_own_gas(candidate: Any) -> None:
+    c = candidate({"Na": 1}, {"Mg": 1}, {"F": 1})
+    energy = {"Na": -1.3, "Mg": -1.6, "F2": -1.9}  # invented, eV/atom
+    references = {p.phase_id: energy[p.formula] for p in required_phases(c)}
+    found = from_elements(c, -5.0, references, 0.5)
+    assert found.reaction == "1 Na + 1 Mg + 1.5 F2 -> NaMgF3"
+    assert found.value == pytest.approx((5 * -5.0 + 1.3 + 1.6 + 3 * 1.9) / 5)  # the correction of O2 is not in it
+
+
 def test_strontium_titanate_by_hand(candidate: Any) -> None:
     c = candidate({"Sr": 1}, {"Ti": 1})
     # invented, eV/atom

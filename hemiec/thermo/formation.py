@@ -49,7 +49,8 @@ def from_elements(
     """Return the formation energy from the elements in their standard states.
 
     ``E_f = E/N - sum_i x_i mu_i``, mu the energy per atom of the reference phase; the energy of O2 is
-    shifted by ``o2_correction`` (eV per O atom), which the protocol states.
+    shifted by ``o2_correction`` (eV per O atom), 0 where the energies are corrected already. Fluorides and chlorides
+    are formed from F2 and Cl2.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def from_elements(
     terms = []
     for element, amount in amounts.items():
         phase = element_phase(element.symbol)
-        mu = _energy(references, phase) + (o2_correction if phase.is_molecule else 0.0)
+        mu = _energy(references, phase) + (o2_correction if phase.formula == "O2" else 0.0)
         value -= amount / amounts.num_atoms * mu
         phases.append(phase)
         terms.append((amount / Composition(phase.formula).num_atoms, phase.formula))
