@@ -18,6 +18,7 @@ from hemiec.schemas.leaderboard import LeaderboardDoc
 if TYPE_CHECKING:
     from hemiec.launch.predict import Cost
     from hemiec.launch.queue import Queue
+    from hemiec.launch.submit import Submission
 
 _campaign = click.argument("campaign", type=click.Path(dir_okay=False, path_type=Path))
 _workers = click.option("-n", "--workers", type=click.IntRange(1, 256), help="Worker processes; default one per core.")
@@ -56,9 +57,8 @@ def run(ctx: click.Context, campaign: Path, workers: int | None, html: Path | No
     with queue() as (settings, opened):
         opened.reconcile()
         added = submit_campaign(opened, loaded, _submitting(name))
-        click.echo(
-            f"{name}: {added.added} jobs added, {added.pending} pending, {added.finished} finished before", err=True
-        )
+        click.echo(_added(name, added), err=True)
+        _notice(added)
         status = read_status(opened, name)
         if not status.settled:
             crew = Crew(settings, opened, campaign=name, workers=workers or settings.workers)
@@ -108,22 +108,32 @@ def submit(campaign: Path, dry_run: bool, as_json: bool) -> None:
             if as_json:
                 print_json({"campaign": name, "dry_run": True, **plan.to_json(), "cost": asdict(cost)})
             else:
-                click.echo(
-                    f"{name}: {plan.added} jobs would be added, {plan.pending} pending, {plan.finished} finished before"
-                )
+                click.echo(_added(name, plan, "would be added"))
                 _print_cost(cost)
+                _notice(plan)
             return
         result = submit_campaign(opened, loaded, _submitting(name))
     if as_json:
         print_json({"campaign": name, "dry_run": False, **result.to_json()})
     else:
-        click.echo(f"{name}: {result.added} jobs added, {result.pending} pending, {result.finished} finished before")
+        click.echo(_added(name, result))
+        _notice(result)
 
 
 def stopped(opened: Queue, command: str) -> None:
     """Bring back what the workers of this command ran, and say how to go on."""
     opened.reconcile()
     click.echo(f"Stopped; everything that finished is kept. Go on with: {command}", err=True)
+
+
+def _added(name: str, found: Submission, done: str = "added") -> str:
+    line = f"{name}: {found.added} jobs {done}, {found.pending} pending, {found.finished} finished before"
+    return f"{line}; {found.shipped} reference phases came with hemiec" if found.shipped else line
+
+
+def _notice(found: Submission) -> None:
+    if found.notice is not None:
+        click.echo(f"note: {found.notice}", err=True)
 
 
 def _submitting(name: str) -> Callable[[int, int], None]:

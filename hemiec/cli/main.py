@@ -15,6 +15,7 @@ _COMMANDS = {
     "db": "hemiec.cli.database",
     "config": "hemiec.cli.config",
     "protocols": "hemiec.cli.protocols",
+    "references": "hemiec.cli.references",
     "space": "hemiec.cli.space",
     "sqs": "hemiec.cli.sqs",
     "run": "hemiec.cli.campaigns",

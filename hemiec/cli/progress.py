@@ -160,8 +160,10 @@ def steps_table(status: Status) -> Table:
         table.caption = f"{len(rows) - MAX_ROWS} more; `hemiec status --json` lists them"
     for label, jobs in rows[:MAX_ROWS]:
         table.add_row(label, _marks(jobs), _now(jobs))
-    if references:
-        table.add_row("reference phases", _marks(references), _now(references))
+    if references or status.shipped:
+        marks = _marks(references) if len(references) <= MAX_ROWS else _counted(references)
+        now = [_now(references)] if references else []
+        table.add_row("reference phases", marks, "; ".join([*now, *_shipped(status)]))
     return table
 
 
@@ -207,6 +209,14 @@ def _marks(jobs: list[JobStatus]) -> Text:
         mark, colour = _MARKS.get(job.state, ("·", "dim"))
         text.append(mark, style=colour)
     return text
+
+
+def _counted(jobs: list[JobStatus]) -> Text:
+    return Text(", ".join(f"{n} {state}" for state in STATES if (n := sum(job.state == state for job in jobs))))
+
+
+def _shipped(status: Status) -> list[str]:
+    return [f"{status.shipped} came with hemiec"] if status.shipped else []
 
 
 def _now(jobs: list[JobStatus]) -> str:

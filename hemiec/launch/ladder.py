@@ -15,6 +15,7 @@ from jobflow import Flow
 
 from hemiec.launch.lease import submission_lease
 from hemiec.launch.queue import Queue
+from hemiec.launch.shipped import load_shipped
 from hemiec.launch.status import read_status
 from hemiec.launch.tiers import TierState, admit, fingerprint, read_ladder
 from hemiec.schemas.ladder import DESCRIPTORS, TIERS, JudgedValue, PromotionDoc, PromotionEntry, TierName
@@ -89,6 +90,7 @@ def climb(queue: Queue, name: str, *, judge: bool = True) -> Advance:
     campaign = replace(campaign, climb=Climb(step.reached, step.stopped, step.promotions))
     # Written before the jobs: one that is killed in between leaves jobs to add, never a job without its campaign.
     flows = _write_climb(queue, campaign, document)
+    load_shipped(queue, campaign.references.shipped, name)
     added = queue.add_missing([*flows, *campaign.reference_flows, *step.flows], name)
     if not added and judge and not step.moved:
         write_header(database, {"name": name, "ladder_seen": before})

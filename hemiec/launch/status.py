@@ -10,6 +10,7 @@ from typing import Any
 
 from hemiec.launch.budget import spent_campaigns
 from hemiec.launch.queue import JobStatus, Queue, State, Tally
+from hemiec.launch.shipped import count_shipped
 from hemiec.launch.tiers import PLAN_FIELDS, TierStatus, fingerprint, read_ladder, tier_statuses
 from hemiec.store.campaigns import read_campaign, read_header
 from hemiec.store.database import Database
@@ -28,7 +29,8 @@ class Status:
     are those of the campaign's ladder, if it has one; ``open_ladders`` names the campaigns on whose ladder something is
     to be decided now that their jobs have settled; ``n_blocked`` of the waiting jobs wait in vain, ``n_startable`` of
     the ready ones are within a budget; ``spent`` says whether the campaign's budget is; ``done_per_hour`` is the rate
-    of the last hour, None if it was not asked for.
+    of the last hour, None if it was not asked for; ``shipped`` counts the campaign's reference phases whose energies
+    came with hemiec, which are no jobs of the queue.
     """
 
     campaign: str | None
@@ -41,6 +43,7 @@ class Status:
     budget_core_hours: float | None = None
     spent: bool = False
     done_per_hour: int | None = None
+    shipped: int = 0
 
     @property
     def counts(self) -> Counter[State]:
@@ -123,6 +126,7 @@ class Status:
             "hours_left": self.hours_left,
             "done_per_hour": self.done_per_hour,
             "kinds": [asdict(tally) for tally in self.tallies],
+            "shipped_references": self.shipped,
             "tiers": [asdict(tier) for tier in self.tiers],
             "jobs": [asdict(job) for job in self.jobs],
         }
@@ -179,6 +183,7 @@ def read_status(
     shown: list[TierStatus] = []
     if tiers and header is not None and header["spec"].get("ladder"):
         shown = tier_statuses(read_ladder(queue, read_campaign(queue.database, header["name"], PLAN_FIELDS)))
+    references = [record["uuid"] for record in header["references"]] if tiers and header is not None else []
     rate = queue.finished_since(datetime.now(UTC) - timedelta(hours=1), campaign) if costs else None
     return Status(
         campaign,
@@ -191,6 +196,7 @@ def read_status(
         budget_core_hours=(header["spec"].get("budget") or {}).get("core_hours") if header is not None else None,
         spent=campaign in spent,
         done_per_hour=rate,
+        shipped=count_shipped(queue.database, references) if references else 0,
     )
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from jobflow import Flow
 
+from hemiec.engines.protocol import load_mlip
 from hemiec.launch.budget import check_budgets
 from hemiec.launch.ladder import climb, with_first_tier
 from hemiec.launch.lease import submission_lease
 from hemiec.launch.queue import Queue
+from hemiec.launch.shipped import count_shipped, load_shipped, version_notice
 from hemiec.schemas.documents import CandidateSpec
-from hemiec.store.campaigns import drop_other_plans, read_campaign, write_header, write_plans
+from hemiec.store.campaigns import drop_other_plans, read_campaign, read_header, write_header, write_plans
 from hemiec.workflows.campaign import Campaign
 from hemiec.workflows.identity import jobs_of
 
@@ -26,20 +29,32 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Submission:
-    """How many jobs were added (by kind and protocol), and how many were there already."""
+    """How many jobs were added (by kind and protocol), and how many were there already.
+
+    ``shipped`` counts the reference phases whose energies came with hemiec; they are in none of the other numbers.
+    ``notice`` is what to know about them, None if nothing.
+    """
 
     kinds: Mapping[tuple[str, str | None], int]
     finished: int
     pending: int
+    shipped: int = 0
+    notice: str | None = None
 
     @property
     def added(self) -> int:
         """How many jobs were added."""
         return sum(self.kinds.values())
 
-    def to_json(self) -> dict[str, int]:
+    def to_json(self) -> dict[str, Any]:
         """Return the numbers as plain types."""
-        return {"added": self.added, "finished": self.finished, "pending": self.pending}
+        return {
+            "added": self.added,
+            "finished": self.finished,
+            "pending": self.pending,
+            "shipped": self.shipped,
+            "notice": self.notice,
+        }
 
 
 def submit(queue: Queue, campaign: Campaign, report: Report | None = None) -> Submission:
@@ -71,7 +86,8 @@ def submit(queue: Queue, campaign: Campaign, report: Report | None = None) -> Su
         # The campaign comes before its jobs, so that no job is without one.
         header = campaign.header()
         write_header(database, header | {"last_submitted": datetime.now(UTC)})
-        count = _Count(queue)
+        load_shipped(queue, campaign.references.shipped, name)
+        count = Count(queue, campaign.references.shipped)
         dropped: set[str] = set()
         for done, plans, flows in _batches(campaign):
             dropped |= write_plans(database, name, plans)
@@ -87,8 +103,10 @@ def submit(queue: Queue, campaign: Campaign, report: Report | None = None) -> Su
         if campaign.spec.ladder is not None:
             climbed = climb(queue, name, judge=False).added
             count.kinds[("of the next tier", None)] += climbed
+            records = read_header(database, name, {"references.uuid": 1})["references"]
+            count.shipped = count_shipped(database, [record["uuid"] for record in records])
     check_budgets(queue)  # a raised one lets jobs start again at once
-    return count.submission()
+    return count.submission(_notice(campaign))
 
 
 def plan_submission(queue: Queue, campaign: Campaign) -> Submission:
@@ -97,22 +115,35 @@ def plan_submission(queue: Queue, campaign: Campaign) -> Submission:
     Of a ladder, what the tiers reached so far (at first the first one) need; promotions are not counted.
     """
     campaign = with_first_tier(_continued(queue, campaign))
-    count = _Count(queue)
+    count = Count(queue, campaign.references.shipped)
     for _, _, flows in _batches(campaign):
         count.add(flows)
     count.add(campaign.reference_flows)
-    return count.submission()
+    return count.submission(_notice(campaign))
 
 
-class _Count:
-    """Jobs that a submission meets, each once: new ones by kind, and those that are there."""
+class Count:
+    """Jobs that a submission meets, each once: new ones by kind, and those that are there.
 
-    def __init__(self, queue: Queue) -> None:
+    Parameters
+    ----------
+    queue
+        Where the jobs are.
+    shipped
+        Uuids of the jobs whose results are shipped.
+    """
+
+    def __init__(self, queue: Queue, shipped: Collection[str]) -> None:
         self.queue = queue
-        self.seen: set[str] = set()
         self.kinds: Counter[tuple[str, str | None]] = Counter()
-        self.finished = 0
-        self.pending = 0
+        # Of the phases that are shipped, some may have been computed here, or be in the queue, for longer than that.
+        self.seen: set[str] = set(shipped)
+        states = queue.states(list(self.seen))
+        done = sum(state == "done" for state in states.values())
+        loaded = count_shipped(queue.database, self.seen)
+        self.shipped = loaded + len(self.seen) - len(states)
+        self.finished = done - loaded
+        self.pending = len(states) - done
 
     def add(self, flows: Sequence[Flow]) -> None:
         """Count the jobs of flows that are about to be added."""
@@ -124,9 +155,9 @@ class _Count:
         about = (job.metadata["hemiec"] for uuid, job in new.items() if uuid not in states)
         self.kinds.update((entry["kind"], entry["protocol"]) for entry in about)
 
-    def submission(self) -> Submission:
-        """Return the counts."""
-        return Submission(dict(+self.kinds), self.finished, self.pending)
+    def submission(self, notice: str | None = None) -> Submission:
+        """Return the counts, with what to know about the shipped phases."""
+        return Submission(dict(+self.kinds), self.finished, self.pending, self.shipped, notice)
 
 
 def _batches(campaign: Campaign) -> Iterator[tuple[int, list[tuple[int, dict[str, object]]], list[Flow]]]:
@@ -145,3 +176,7 @@ def _continued(queue: Queue, campaign: Campaign) -> Campaign:
         return campaign
     fields = {"candidate.candidate_id": 1, "plan_id": 1, "tier": 1, "stopped": 1}
     return campaign.continuing(read_campaign(queue.database, name, fields))
+
+
+def _notice(campaign: Campaign) -> str | None:
+    return version_notice(load_mlip(campaign.spec.protocols.relax)) if campaign.spec.shipped_references else None

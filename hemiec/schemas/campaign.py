@@ -185,7 +185,9 @@ class CampaignSpec(Document):
     )
     description: str = Field("", description="What the campaign is for.")
     seed: int = Field(0, ge=0, le=2**20, strict=True, description="Seed of everything that is drawn at random.")
-    space: list[SpaceEntry] = Field(min_length=1, description="The compositions.")
+    space: list[SpaceEntry] = Field(
+        description="The compositions; none in what the store keeps of reference phases by themselves."
+    )
     charge: ChargeSettings = Field(default_factory=ChargeSettings, description="How compositions are made neutral.")
     constraints: list[str] = Field(
         default_factory=list,
@@ -199,6 +201,14 @@ class CampaignSpec(Document):
     )
     sqs: SqsSettings = Field(default_factory=SqsSettings, description="Special quasirandom structures.")
     protocols: ProtocolNames = Field(default_factory=ProtocolNames, description="Which protocol for which property.")
+    competitors: Literal["shipped", "compute", "none"] = Field(
+        "shipped",
+        description="Competing phases of the convex hull and of interfaces: those whose energies are shipped for the "
+        "protocol, all of which a structure is known (the rest is computed), or none but elements and oxides.",
+    )
+    shipped_references: bool = Field(
+        True, description="Whether shipped energies of reference phases are used; false computes them here."
+    )
     hops: HopSettings = Field(default_factory=HopSettings, description="Which hops.")
     dynamics: DynamicsSettings | None = Field(
         None, description="Molecular dynamics beside the network's diffusion, hours per run; null for none."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import Field
 
@@ -60,6 +61,10 @@ class CampaignDoc(Document):
     spec: CampaignSpec = Field(description="The campaign file as it was read, protocol files included.")
     n_candidates: int = Field(ge=0, description="Number of its candidates; unit 1.")
     references: list[PlannedJob] = Field(description="Jobs of the reference phases, which no candidate owns.")
+    added_phases: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="Reference phases that users added to hemiec's own, as `hemiec.thermo.references.ReferencePhase`.",
+    )
     promotions: list[PlannedJob] = Field(default_factory=list, description="Promotion jobs of its ladder so far.")
     last_submitted: datetime | None = Field(None, description="When it was last submitted, UTC.")
     ladder_seen: str | None = Field(

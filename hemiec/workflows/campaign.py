@@ -21,9 +21,16 @@ from hemiec.schemas.ladder import TIERS, TierName
 from hemiec.schemas.validation import read_yaml, validate
 from hemiec.structures.plan import plan_cell
 from hemiec.thermo.references import ReferencePhase, required_phases
+from hemiec.thermo.shipped import not_converging
 from hemiec.workflows.candidate import CandidateMaker
-from hemiec.workflows.identity import jobs_of
-from hemiec.workflows.references import ReferenceMaker
+from hemiec.workflows.identity import jobs_of, records_of
+from hemiec.workflows.references import (
+    REFERENCES,
+    ReferenceJobs,
+    reference_jobs,
+    shipped_phases,
+    surrounding_phases,
+)
 from hemiec.workflows.transport import mobile_sites
 
 #: More candidates than this are no campaign: each is minutes to days of computing.
@@ -69,6 +76,11 @@ class Campaign:
         """The reference phases that the candidates need, each once."""
         return _phases(self.candidates)
 
+    @property
+    def surroundings(self) -> list[ReferencePhase]:
+        """The reference phases of all candidates, and those of their hulls and interfaces."""
+        return _surroundings(self.candidates)
+
     def tiers_of(self, candidate_id: str) -> tuple[str, ...]:
         """Return what is computed for a candidate: all without a ladder, else what it has reached.
 
@@ -93,16 +105,30 @@ class Campaign:
         return [flow for flow in map(self.flow, self.candidates) if flow is not None]
 
     @cached_property
-    def reference_flows(self) -> list[Flow]:
-        """One flow per reference phase of the candidates for which something is computed."""
-        names = self.spec.protocols
-        computed = [c for c in self.candidates if self.tiers_of(c.candidate_id)]
+    def references(self) -> ReferenceJobs:
+        """The jobs of the reference phases that the candidates need for which something is computed."""
+        names, computed = self.spec.protocols, [c for c in self.candidates if self.tiers_of(c.candidate_id)]
         of = [c for c in computed if "confirm" in self.tiers_of(c.candidate_id)]
+        phases = _unique(_phases(computed))
+        if self.spec.competitors == "compute":
+            hopeless = not_converging(load_mlip(names.relax).hash_of("relax"))
+            phases |= _unique([p for p in _surroundings(computed) if p.phase_id not in hopeless])
+        elif self.spec.competitors == "shipped":
+            phases |= _unique(shipped_phases(_surroundings(computed), load_mlip(names.relax)))
         # DFT confirms enthalpies from oxides and vacancies: metals are no reference for either.
         confirmed = {p.phase_id for p in _phases(of) if p.is_molecule or p.oxidation_state != 0}
-        plain = ReferenceMaker(protocol=names.relax)
-        with_dft = ReferenceMaker(protocol=names.relax, confirm=names.confirm)
-        return [(with_dft if p.phase_id in confirmed else plain).make(p) for p in _phases(computed)]
+        return reference_jobs(
+            list(phases.values()),
+            names.relax,
+            confirm=names.confirm,
+            confirmed=confirmed,
+            use_shipped=self.spec.shipped_references,
+        )
+
+    @property
+    def reference_flows(self) -> list[Flow]:
+        """One flow per reference phase of which something is to be computed: not of those that are shipped."""
+        return self.references.flows
 
     @property
     def flows(self) -> list[Flow]:
@@ -120,7 +146,7 @@ class Campaign:
             "name": self.spec.name,
             "spec": self.spec.model_dump(mode="json"),
             "n_candidates": len(self.candidates),
-            "references": [record for flow in self.reference_flows for record in _records(flow)],
+            "references": self.references.records,
             "promotions": [dict(record) for record in self.climb.promotions] if self.spec.ladder else [],
         }
 
@@ -185,12 +211,21 @@ def campaign_of(document: Mapping[str, Any]) -> Campaign:
 
 
 def _phases(candidates: Sequence[CandidateSpec]) -> list[ReferencePhase]:
-    found = {phase.phase_id: phase for c in candidates for phase in required_phases(c)}
-    return list(found.values())
+    return list(_unique([phase for c in candidates for phase in required_phases(c)]).values())
+
+
+def _surroundings(candidates: Sequence[CandidateSpec]) -> list[ReferencePhase]:
+    """Return the phases that candidates need, and those of their hulls and interfaces, each once."""
+    systems = {frozenset(s for site in c.sites.values() for s in site if s != VACANCY) for c in candidates}
+    return list(_unique([*_phases(candidates), *surrounding_phases(systems)]).values())
+
+
+def _unique(phases: Sequence[ReferencePhase]) -> dict[str, ReferencePhase]:
+    return {phase.phase_id: phase for phase in phases}
 
 
 def _records(flow: Flow | None) -> list[dict[str, Any]]:
-    return [] if flow is None else [job.metadata["hemiec"] | {"name": job.name} for job in jobs_of(flow)]
+    return [] if flow is None else records_of(flow)
 
 
 def read_spec(path: str | Path) -> CampaignSpec:
@@ -201,7 +236,10 @@ def read_spec(path: str | Path) -> CampaignSpec:
     CampaignError
         If the file cannot be read, or a key is unknown or missing.
     """
-    return validate(CampaignSpec, read_yaml(Path(path), CampaignError), str(path), CampaignError)
+    spec = validate(CampaignSpec, read_yaml(Path(path), CampaignError), str(path), CampaignError)
+    if not spec.space:
+        raise CampaignError(f"{path}: key 'space': expected at least 1 composition, got none.")
+    return spec
 
 
 def load_campaign(path: str | Path) -> Campaign:
@@ -235,6 +273,11 @@ def load_campaign(path: str | Path) -> Campaign:
         raise CampaignError(
             f"{where}: dynamics needs a potential, and protocols.barrier is null.",
             mend="name one under protocols.barrier, or take `dynamics` out",
+        )
+    if spec.name.startswith(REFERENCES):
+        raise CampaignError(
+            f"{where}: key 'name': names that begin with {REFERENCES!r} are those of reference phases by themselves.",
+            mend="choose another name",
         )
     _check_ladder(spec, where)
     candidates = enumerate_candidates(spec, where=where, limit=MAX_CANDIDATES)

@@ -23,6 +23,43 @@ STEP_VERSIONS = {
 }
 
 
+def uuid_of(kind: str, inputs: dict[str, Any], protocol_hash: str | None = None) -> str:
+    """Return the uuid of a job by its content.
+
+    Parameters
+    ----------
+    kind
+        Kind of step, a key of STEP_VERSIONS.
+    inputs
+        Everything that decides the result: uuids of parent jobs, settings, seed.
+    protocol_hash
+        Hash of the physics of its protocol; None if it has none.
+    """
+    content = {"kind": kind, "version": STEP_VERSIONS[kind], "inputs": inputs, "protocol_hash": protocol_hash}
+    return str(uuid.uuid5(_NAMESPACE, json.dumps(content, sort_keys=True)))
+
+
+def record_of(
+    job_uuid: str,
+    kind: str,
+    *,
+    step: str | None = None,
+    protocol: tuple[str, str] | None = None,
+    resources: Resources = LIGHT,
+    metadata: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return what is stored with a job to find it by; parameters as :func:`identify`."""
+    return {
+        "uuid": job_uuid,
+        "kind": kind,
+        "protocol": protocol[0] if protocol else None,
+        "protocol_hash": protocol[1] if protocol else None,
+        "resources": resources.model_dump(),
+        **(metadata or {}),
+        "step": step or kind,
+    }
+
+
 def identify(
     job: Job | Flow,
     kind: str,
@@ -61,17 +98,9 @@ def identify(
     despite_failures
         Whether the job runs although some of its parents failed; their outputs are then None.
     """
-    content = {"kind": kind, "version": STEP_VERSIONS[kind], "inputs": inputs}
-    content["protocol_hash"] = protocol[1] if protocol else None
-    name = str(uuid.uuid5(_NAMESPACE, json.dumps(content, sort_keys=True)))
-    step = step or kind
-    about = {
-        "kind": kind,
-        "protocol": protocol[0] if protocol else None,
-        "protocol_hash": protocol[1] if protocol else None,
-        "resources": resources.model_dump(),
-        **(metadata or {}),
-    }
+    name = uuid_of(kind, inputs, protocol[1] if protocol else None)
+    about = record_of(name, kind, step=step, protocol=protocol, resources=resources, metadata=metadata)
+    step = about["step"]
     jobs = [job] if isinstance(job, Job) else list(jobs_of(job))
     last = jobs[0].uuid if isinstance(job, Job) else job.output.uuid
     new: dict[str, str] = {}
@@ -80,8 +109,8 @@ def identify(
         derived = name if is_last else str(uuid.uuid5(_NAMESPACE, f"{name}/{len(new)}"))
         new[part.uuid] = derived
         part.set_uuid(derived)
-        role = {"step": step} if is_last else {"step": f"{step}/{part.name}", "kind": f"{kind}-part"}
-        part.metadata["hemiec"] = {"uuid": derived, **about, **role}
+        role = {} if is_last else {"uuid": derived, "step": f"{step}/{part.name}", "kind": f"{kind}-part"}
+        part.metadata["hemiec"] = about | role
         # FireWorks' keys; jobflow passes them on to jobs that a job starts, such as the restart of a VASP run.
         part.config.manager_config |= {"_priority": priority, "_category": resources.category}
         if despite_failures:
@@ -102,6 +131,11 @@ def jobs_of(flow: Flow) -> Iterator[Job]:
             yield from jobs_of(part)
         else:
             yield part
+
+
+def records_of(flow: Flow) -> list[dict[str, Any]]:
+    """Return what the store keeps of the jobs of a flow."""
+    return [job.metadata["hemiec"] | {"name": job.name} for job in jobs_of(flow)]
 
 
 def _references(content: Any) -> Iterator[OutputReference]:

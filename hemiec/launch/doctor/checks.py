@@ -18,6 +18,7 @@ from hemiec.engines.protocol import load_dft, load_mlip
 from hemiec.errors import HemiecError, StoreError
 from hemiec.launch.cluster.config import probe
 from hemiec.launch.doctor.cluster import check_files, check_private, check_scheduler
+from hemiec.launch.doctor.references import check_references
 from hemiec.launch.doctor.vasp import check_command, check_potcars
 from hemiec.settings import Settings
 
@@ -48,6 +49,7 @@ def run_checks(settings: Settings) -> Iterator[Check]:
         ("scheduler", check_scheduler, "see docs/configuration.md"),
         ("engine icet", _icet, "pip install icet"),
         ("engine mlip-chgnet", lambda s: _mlip("mlip-chgnet"), "pip install 'hemiec[mlip]'"),
+        ("reference energies", check_references, "pip install 'hemiec[mlip]'"),
         ("engine mlip-7net-0", lambda s: _mlip("mlip-7net-0"), "pip install 'hemiec[mlip]'"),
         ("engine gpaw", _gpaw, "run `make setup`, which builds GPAW with g++ alone"),
         ("engine vasp", check_command, "see docs/dft-vasp.md"),
