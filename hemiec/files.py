@@ -14,10 +14,15 @@ def write_whole(path: Path, text: str) -> None:
     OSError
         If the folder cannot be written or the path is a folder.
     """
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False) as file:
+    write_whole_bytes(path, text.encode())
+
+
+def write_whole_bytes(path: Path, content: bytes) -> None:
+    """Write a file in one step, as :func:`write_whole`."""
+    with tempfile.NamedTemporaryFile("wb", dir=path.parent, suffix=".part", delete=False) as file:
         part = Path(file.name)
         try:
-            file.write(text)
+            file.write(content)
             file.flush()
             part.chmod(0o644)
             part.replace(path)

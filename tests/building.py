@@ -16,7 +16,7 @@ from hemiec.store.database import Database, open_database
 from hemiec.store.mongod import EmbeddedMongod
 
 #: What a candidate's documents are in.
-COLLECTIONS = ("candidates", "hops", "transport", "structures", "optimade")
+COLLECTIONS = ("candidates", "hops", "transport", "thermodynamics", "structures", "optimade")
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +78,13 @@ def built_hashes(database: Database) -> dict[str, str]:
 def consistent(database: Database) -> None:
     """Every part belongs to its candidate as it is stored, and none is missing."""
     stamps = built_hashes(database)
-    for name in ("hops", "transport", "structures"):
+    for name in ("hops", "transport", "thermodynamics", "structures"):
         for part in database[name].find():
             assert part["input_hash"] == stamps[part["candidate_id"]]
     for doc in read_candidates(database):
         for result in doc.results:
             assert (result.transport is not None) == (result.migration_barrier.value is not None)
+            assert (result.thermodynamics is not None) == (result.energy_per_atom is not None)
 
 
 def rebuilt(database: Database) -> set[str]:

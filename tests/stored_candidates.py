@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from pymatgen.core import Lattice, Structure
+from thermo_examples import thermodynamics
 from transport_examples import summary
 
 from hemiec.composition.candidate import make_candidate
@@ -36,7 +37,7 @@ SKIPPED = 10
 NOW = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
 _A = ("La", "Pr", "Nd", "Sm", "Gd", "Y", "Sr", "Ba", "Ca")
 _B = ("Co", "Fe", "Mn", "Cr", "Ni", "Ti")
-_UNITS = dict(zip(PROPERTIES, ("eV", "eV", "eV/atom", "eV/atom"), strict=True))
+_UNITS = dict(zip(PROPERTIES, ("eV", "eV", *["eV/atom"] * 4), strict=True))
 #: Five cubic cells, well shaped: 25 atoms.
 _CELL = ((1, 1, 0), (1, -1, 1), (1, 0, -2))
 _BATCH = 500
@@ -45,7 +46,7 @@ _BATCH = 500
 def insert_candidates(database: Database, n: int, seed: int = 0, *, structures: bool = True) -> list[str]:
     """Write n different candidates with all that belongs to them; return their ids in the order of making.
 
-    Hops, one document of transport (of the first candidate), a structure each, three references, two campaigns and a
+    Hops, transport and thermodynamics of the first candidate, a structure each, three references, two campaigns and a
     leaderboard of at most a hundred candidates are written too.
 
     Parameters
@@ -108,18 +109,22 @@ def synthetic_candidates(n: int, seed: int = 0) -> Iterator[CandidateDoc]:
 
 
 def candidate_doc(spec: CandidateSpec, order: int, rng: np.random.Generator) -> CandidateDoc:
-    """Return a candidate with made-up numbers; the first has transport too."""
+    """Return a candidate with made-up numbers; the first has transport and thermodynamics too."""
     key = spec.candidate_id
     jobs = {step: str(uuid.uuid5(uuid.NAMESPACE_OID, key + step)) for step in ("sqs", "relax", "basin", "gap", "hops")}
     computed = order % SKIPPED != SKIPPED - 1
     drawn = rng.normal((1.2, 0.7, -2.4, -0.15), (0.6, 0.2, 0.3, 0.08))
-    values = dict(zip(PROPERTIES, (max(0.0, drawn[0]), max(0.05, drawn[1]), *drawn[2:]), strict=True))
+    # Of another sequence, so that the others stay as they are without these.
+    above, reaction = np.random.default_rng(order).normal((0.05, -0.1), (0.05, 0.06))
+    numbers = (max(0.0, drawn[0]), max(0.05, drawn[1]), *drawn[2:], above, min(0.0, reaction))
+    values = dict(zip(PROPERTIES, map(float, numbers), strict=True))
     found = {name: _quantity(name, value, list(jobs.values()), computed) for name, value in values.items()}
     hops = [_hop(k, values["migration_barrier"], rng, jobs["hops"]) for k in range(int(rng.integers(2, 5)))]
     result = CandidateResult(
         plan_id=f"plan{key[3:11]}", hops=hops, n_atoms=25, energy_per_atom=-7.5 + 0.1 * float(rng.normal()),
         shortest_image_distance=5.5, volume_per_atom=12.0, warren_cowley_rms=0.3, icet_l1=0.9, tilt="a-a-c+",
         transport=summary() if order == 0 else None, oxide_reaction="a synthetic reaction",
+        thermodynamics=thermodynamics() if order == 0 else None,
         jobs=[_job(step, job) for step, job in jobs.items()], versions={"hemiec": "0.0.0"},
         confirmed_formation_enthalpy_from_oxides_per_atom=_quantity(PROPERTIES[3], 0.0, [], False), **found,
     )  # fmt: skip

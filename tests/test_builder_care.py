@@ -180,7 +180,14 @@ def test_what_a_campaign_no_longer_asks_for_stays_until_it_is_removed(database: 
     campaigns = {d["candidate_id"]: d["campaigns"] for d in database["candidates"].find()}
     assert campaigns == {kept: ["made"], dropped: []}
     listed = find_orphans(database)
-    assert listed.counts == {"candidates": 1, "hops": 5, "transport": 1, "structures": 1, "optimade": 2}
+    assert listed.counts == {
+        "candidates": 1,
+        "hops": 5,
+        "transport": 1,
+        "thermodynamics": 1,
+        "structures": 1,
+        "optimade": 2,
+    }
     assert listed.first["candidates"] == [dropped]
     assert built_hashes(database).keys() == {kept, dropped}
     runner = CliRunner()

@@ -20,7 +20,13 @@ from hemiec.workflows.candidate import CandidateMaker
 from hemiec.workflows.identity import jobs_of
 
 FLOWS = sorted((Path(__file__).parents[1] / "flows").glob("*.yaml"))
-GOOD: dict[str, Any] = {"name": "t", "space": [{"A": {"Sr": 1}, "B": {"Ti": 1}}]}
+GOOD: dict[str, Any] = {
+    "name": "t",
+    "space": [{"A": {"Sr": 1}, "B": {"Ti": 1}}],
+    # Reference phases are jobs like others here; what is shipped is tested in test_reference_jobs.py.
+    "competitors": "none",
+    "shipped_references": False,
+}
 
 
 def write(folder: Path, content: dict[str, Any] | str) -> Path:

@@ -196,6 +196,9 @@ GOOD: dict[str, Any] = {
     "name": "t",
     "space": [{"A": {"Sr": 1}, "B": {"Ti": 1}}],
     "protocols": {"gap": "gpaw-fast"},
+    # Reference phases are jobs like others here; what is shipped is tested in test_reference_jobs.py.
+    "competitors": "none",
+    "shipped_references": False,
 }
 TO_RELAX = {"tier": "descriptors", "promote": {"top": 5, "by": "bartel_tau"}}
 TO_BARRIER = {"tier": "relax", "promote": {"top": 5, "by": "formation_energy_per_atom"}}
@@ -349,6 +352,8 @@ CLIMB: dict[str, Any] = {
     "space": [{"A": {"choose": 1, "from": ["Ca", "Sr", "Ba"]}, "B": {"Ti": 1}}],
     "sqs": {"max_atoms": 10, "quality": "fast"},
     "protocols": {"gap": None},
+    "competitors": "none",
+    "shipped_references": False,
     "hops": {"n": 1},
     "ladder": [
         {"tier": "descriptors", "promote": {"top": 2, "by": "tolerance_factor", "direction": "maximise"}},

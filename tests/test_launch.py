@@ -40,6 +40,9 @@ SMALL = {
     "space": [{"A": {"Sr": "1/2", "Ba": "1/2"}, "B": {"Ti": 1}}],
     "sqs": {"max_atoms": 10, "quality": "fast"},
     "protocols": {"gap": None},
+    # Reference phases are jobs like others here; what is shipped is tested in test_reference_jobs.py.
+    "competitors": "none",
+    "shipped_references": False,
     "hops": {"n": 1},
 }
 
@@ -254,6 +257,13 @@ def test_run_survives_kills_of_everything_and_ends_with_every_number(
     assert -3.8 < doc.formation_energy_per_atom.value < -3.0
     assert 0.2 < doc.migration_barrier.value < 1.2
     _assert_recomputable(database, doc)
+    # Trajectories of relaxations are large objects.
+    relax = database["outputs"].find_one({"metadata.hemiec.kind": "reference"})
+    assert relax is not None and "blob_uuid" in relax["output"]["trajectory"]
+    store = database.job_store()
+    output = store.get_output(relax["uuid"], load=True)
+    store.close()
+    assert len(output["trajectory"]["energy"]) == output["n_force_calls"] > 1
 
     # Again: nothing is computed, nothing is built, and it is quick.
     launches = database["launches"].count_documents({})

@@ -36,9 +36,9 @@ from hemiec.store.leaderboards import list_leaderboards, read_leaderboard, save_
 ROOT = Path(__file__).parents[1]
 #: What a description of a number says of its unit; a dictionary of several says each.
 UNIT = re.compile(
-    r"unit 1\b|\bin (eV|e\b|angstrom|K\b|THz|units of|g/|USD|years|S/cm|cm\^2/s|ps|fs|s\b|min\b|degrees|Bohr|states/eV|"
-    r"GiB|bytes|`unit`|the unit|its property's unit|the property's unit|the same unit|lattice vectors|core-hours|h\b)|"
-    r"in `unit`|0 to 10000|Fractional|log10 of .* in|\beV\b|[Cc]ore-hours"
+    r"unit 1\b|\bin (eV|e\b|angstrom|K\b|THz|V\b|units of|g/|USD|years|S/cm|cm\^2/s|ps|fs|s\b|min\b|degrees|Bohr|"
+    r"states/eV|GiB|bytes|`unit`|the unit|its property's unit|the property's unit|the same unit|lattice vectors|"
+    r"core-hours|h\b)|in `unit`|0 to 10000|Fractional|log10 of .* in|over 1 bar|\beV\b|[Cc]ore-hours"
 )
 #: Numbers that name something: they have no unit.
 NAMES = re.compile(r"^(Seed|Index|Number within|Number of the|Its number|Place|First site|Second site|Version)")
@@ -94,7 +94,7 @@ def test_every_field_of_every_stored_document_says_what_it_is_and_in_which_unit(
 def test_every_stored_document_has_its_version_and_where_it_comes_from() -> None:
     for name, model in STORED.items():
         assert model.model_fields["schema_version"].default == SCHEMA_VERSION, name
-    derived = {"candidates", "hops", "transport", "structures"}
+    derived = {"candidates", "hops", "transport", "thermodynamics", "structures"}
     for name in derived:
         assert {"input_hash", "last_updated"} <= STORED[name].model_fields.keys(), name
 
@@ -120,7 +120,7 @@ def test_schemas_are_whole() -> None:
         references = set(re.findall(r'"#/\$defs/(\w+)"', json.dumps(schema)))
         assert references == schema.get("$defs", {}).keys(), name
     results = schema_of("candidates")["$defs"]["CandidateResult"]["properties"]
-    assert not {"hops", "transport", "dynamics", "structure"} & results.keys()
+    assert not {"hops", "transport", "dynamics", "thermodynamics", "structure"} & results.keys()
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,8 @@ SMALL = {
     "space": [{"A": {"Sr": "1/2", "Ba": "1/2"}, "B": {"Ti": 1}}],
     "sqs": {"max_atoms": 10, "quality": "fast"},
     "protocols": {"gap": None},
+    "competitors": "none",
+    "shipped_references": False,
     "hops": {"n": 1},
 }
 VERSIONS = {"hemiec": "0.1.0", "chgnet": "0.4.2"}
@@ -168,6 +170,23 @@ def test_what_is_missing_is_named(database: Database, computed: CandidateDoc) ->
     assert next(p for p in found.protocols if p.name == "mlip-chgnet").verified is False
     folders = [file for job in found.jobs for file in job.files if file.kind == "folder"]
     assert folders and all(file.present is None for file in folders)  # nobody looked
+
+
+def test_what_was_shipped_says_so(database: Database, computed: CandidateDoc) -> None:
+    name = "formation_enthalpy_from_oxides_per_atom"
+    uuid = computed.formation_enthalpy_from_oxides_per_atom.reference_job_uuids[0]
+    # As submission leaves it: an output with a mark, and no job in the queue.
+    mark = {"source": "hemiec 0.1.0", "versions": VERSIONS}
+    database["outputs"].update_one({"uuid": uuid}, {"$set": {"metadata.hemiec.shipped": mark}})
+    database["fireworks"].delete_one({"spec.hemiec.uuid": uuid})
+    found = trace(database, computed.candidate_id, name)
+    job = next(job for job in found.jobs if job.uuid == uuid)
+    assert (job.shipped_with, job.state, job.versions) == ("hemiec 0.1.0", "completed", VERSIONS)
+    assert job.protocol == "mlip-chgnet" and not job.launches
+    assert all(other.shipped_with is None for other in found.jobs if other.uuid != uuid)
+    assert not any(uuid in text for text in found.missing)
+    shown = CliRunner().invoke(cli, ["show", computed.candidate_id, "--provenance"], catch_exceptions=False)
+    assert "came with hemiec 0.1.0, computed by chgnet 0.4.2, hemiec 0.1.0" in " ".join(shown.output.split())
 
 
 def test_any_number(database: Database, computed: CandidateDoc) -> None:

@@ -35,6 +35,9 @@ SMALL: dict[str, Any] = {
     "space": [{"A": {"choose": 1, "from": ["Sr", "Ba"]}, "B": {"Ti": 1}}],
     "sqs": {"max_atoms": 5, "quality": "fast"},
     "protocols": {"gap": None, "barrier": None},
+    # Reference phases are jobs like others here; what is shipped is tested in test_reference_jobs.py.
+    "competitors": "none",
+    "shipped_references": False,
 }
 
 Load = Callable[..., Campaign]

@@ -28,7 +28,7 @@ from hemiec.store.candidates import composition_of
 
 DEFINITIONS = Path(__file__).parents[1] / "analysis" / "leaderboards"
 NOW = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
-UNITS = dict(zip(PROPERTIES, ("eV", "eV", "eV/atom", "eV/atom"), strict=True))
+UNITS = dict(zip(PROPERTIES, ("eV", "eV", *["eV/atom"] * 4), strict=True))
 
 
 def known(name: str, value: float, **more: Any) -> Quantity:
@@ -40,7 +40,7 @@ def missing(name: str, reason: str = "not computed yet") -> Quantity:
 
 
 def quantities(gap: float | None, barrier: float | None, energy: float | None) -> dict[str, Quantity]:
-    values = dict(zip(PROPERTIES, (gap, barrier, energy, -0.05), strict=True))
+    values = dict(zip(PROPERTIES, (gap, barrier, energy, -0.05, 0.02, -0.12), strict=True))
     return {name: missing(name) if value is None else known(name, value) for name, value in values.items()}
 
 
@@ -156,6 +156,21 @@ def test_score_is_one_at_best_zero_at_worst_and_clipped() -> None:
     assert score([9, 9, 9], DEFAULT.criteria) == 0
     # Half way in one of three equal criteria, at best in the others.
     assert score([1.5, best[1], best[2]], DEFAULT.criteria) == pytest.approx(5 / 6)
+
+
+def test_stability_counts_where_a_definition_names_it() -> None:
+    stable = LeaderboardDefinition(
+        name="stable", title="Stable",
+        criteria=[Criterion(property="energy_above_hull", direction="minimise", best=0, worst=0.1),
+                  Criterion(property="interface_reaction_energy", direction="maximise", best=0, worst=-0.5)],
+    )  # fmt: skip
+    unstable = known("energy_above_hull", 0.09)
+    docs = [candidate("a", energy_above_hull=unstable), candidate("b", gap=3)]
+    assert order(rank(docs, stable)) == ["b", "a"]
+    assert order(rank(docs, DEFAULT)) == ["a", "b"]
+    unknown = rank([candidate("a", energy_above_hull=missing("energy_above_hull"))], stable).entries[0]
+    assert unknown.rank is None
+    assert rank(docs, stable).entries[1].energy_above_hull == unstable
 
 
 def test_weights_count() -> None:
@@ -392,6 +407,26 @@ def test_table_shows_values_units_methods_and_reasons_in_100_columns(board: Lead
         assert expected in text
     assert "0.12 a" in text
     assert "…" not in text
+
+
+def test_table_names_what_it_has_no_room_for() -> None:
+    wide = {name: known(name, -0.123, n=4, min=-0.21, max=-0.1, interval=(-0.2, -0.05)) for name in PROPERTIES}
+    by_interface = LeaderboardDefinition(
+        name="interface", title="Interface",
+        criteria=[Criterion(property="interface_reaction_energy", direction="maximise", best=0, worst=-0.5)],
+    )  # fmt: skip
+    text = shown(rank([candidate("a").model_copy(update=wide)], by_interface))
+    head = text.splitlines()[:8]
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 100
+    # What counts is there, whatever else finds no room.
+    assert any("Interface" in line for line in head)
+    assert "For want of room not here" in text
+    left_out = text[text.index("For want of room") :].replace("\n", " ")
+    assert "energy above the hull" in left_out
+    assert not any("Above" in line for line in head)
+    narrow = shown(rank([candidate("a")], DEFAULT))
+    assert "For want of room" not in narrow
+    assert "Above hull" in narrow
 
 
 def test_table_prints_stored_text_as_it_is() -> None:

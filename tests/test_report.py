@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 from plotly.offline import get_plotlyjs
+from thermo_examples import amounts, hull, quantity, reaction, thermodynamics, windows
 from transport_examples import dynamics, summary
 
 from hemiec.ranking.definition import DEFAULT
 from hemiec.ranking.report import profile, to_html
-from hemiec.ranking.text import chemical, interval, number, spread
+from hemiec.ranking.text import chemical, interval, number, plotly_formula, spread
 from hemiec.schemas.calculations import GapStart
 from hemiec.schemas.leaderboard import LeaderboardDoc, LeaderboardEntry
 from hemiec.schemas.quantity import Quantity
@@ -170,6 +171,20 @@ def test_hostile_text_stays_text(doc: LeaderboardDoc) -> None:
     lost = runs.points[0].vacancy_diffusivity.model_copy(update={"reason": dangerous})
     point = runs.points[0].model_copy(update={"vacancy_diffusivity": lost})
     runs = runs.model_copy(update={"points": [point, *runs.points[1:]], "missing": [dangerous], "method": dangerous})
+    phases = amounts(**{dangerous: 1.0})
+    reacting = [
+        reaction().model_copy(update={"partner": dangerous, "potential_jump": {dangerous: 1.0}}),
+        reaction(open_element="Li"),
+    ]
+    reacting[1].kinks[1].products = phases
+    thermo = thermodynamics(
+        hull=hull().model_copy(update={"decomposition": phases, "chemsys": dangerous}),
+        windows=[windows()[1].model_copy(update={"element": dangerous, "products_below": phases})],
+        interfaces=reacting, reasons={"windows": dangerous, dangerous: dangerous},
+    )  # fmt: skip
+    named_of = {"oxygen": ("method", "feedback"), "entropy": ("method",)}
+    changed = {p: getattr(thermo, p).model_copy(update=dict.fromkeys(f, dangerous)) for p, f in named_of.items()}
+    thermo = thermo.model_copy(update=changed)
     hostile = entry(
         1,
         dangerous,
@@ -181,6 +196,7 @@ def test_hostile_text_stays_text(doc: LeaderboardDoc) -> None:
         migration_barrier=missing("eV", dangerous),
         transport=transport,
         dynamics=runs,
+        thermodynamics=thermo,
     )
     other = doc.entries[1].model_copy(update={"transport": summary(1)})  # fmt: skip
     page = outside_the_library(to_html(doc.model_copy(update={
@@ -197,7 +213,10 @@ def test_hostile_text_stays_text(doc: LeaderboardDoc) -> None:
     hovers = [p["hover"] for panel in data["panels"] for p in panel["points"]] + data["profiles"][-1]["hover"]
     hovers += [p[key] for p in data["order"]["points"] for key in ("hover", "label")]
     hovers += [p["hover"] for p in data["transport"][-1]["arrhenius"]["dynamics"]]
-    allowed = re.compile(r"</?b>|<br>")
+    drawn = data["thermo"][-1]
+    hovers += [bar["name"] for bar in drawn["hull"]["bars"]] + [window["name"] for window in drawn["windows"]]
+    hovers += [text for curve in drawn["interfaces"] for text in (curve["name"], curve["partner"], *curve["hover"])]
+    allowed = re.compile(r"</?b>|<br>|</?sub>")
     assert any("&lt;img" in text for text in hovers)
     assert not any("<" in allowed.sub("", text) or "$" in text for text in hovers)
     assert all("<" not in span["label"] for shape in data["profiles"] for span in shape["hops"])
@@ -229,6 +248,32 @@ def test_transport_is_shown(doc: LeaderboardDoc) -> None:
         "9.0e−05 [5.4e−05, 1.4e−04]", "0.66 eV [0.40, 0.90]", "3 hops seen within 100 ps", "the run at 900 K failed",
     ):  # fmt: skip
         assert expected in text, expected
+
+
+def test_thermodynamics_is_shown(doc: LeaderboardDoc) -> None:
+    plain = to_html(doc)
+    assert "Thermodynamics" not in Tags(plain).text
+    numbers = {"energy_above_hull": quantity(0.034), "interface_reaction_energy": quantity(-0.25)}
+    first = doc.entries[0].model_copy(update={"thermodynamics": thermodynamics(), **numbers})
+    lost = {"oxygen": "no vacancy was computed", "hull": "SrO is missing", "windows": "SrO is missing"}
+    part = thermodynamics(hull=None, entropy=None, oxygen=None, windows=[], interfaces=[], reasons=lost)
+    second = doc.entries[1].model_copy(update={"thermodynamics": part})
+    page = outside_the_library(to_html(doc.model_copy(update={"entries": [first, second, *doc.entries[2:]]})))
+    assert len(page) < len(outside_the_library(plain)) + 40_000
+    seen = Tags(page)
+    text = " ".join(" ".join(seen.text).split())
+    for expected in (
+        "Energy above the hull 0.034 eV/atom [0.004, 0.064]", "Worst interface reaction energy −0.250 eV/atom",
+        "by entropy, above 1226 K", "0.310 [0.22, 0.44] at 1273 K", "Window of Li 1.80 to 3.60 V", "above −2.10 eV",
+        "above −8.5 at 1273 K", "the hull of 63 phases", "Ideal mixing on A, B and X (invented)",
+        "In air it loses more oxygen", "O 1.20, Li −0.80, S −2.00", "Li at 1.5 V",
+        "Oxygen deficiency: no vacancy was computed", "Energy above the hull: SrO is missing",
+    ):  # fmt: skip
+        assert expected in text, expected
+    for chart, n in (("decomposition", 1), ("temperature", 1), ("oxygen", 1), ("windows", 1), ("interfaces", 1)):
+        assert sum(f"data-{chart}" in attrs for _, attrs in seen.tags) == n
+    # The energy above the hull is drawn against the barrier beside the usual three.
+    assert sum("data-panel" in attrs for _, attrs in seen.tags) == 4
 
 
 def test_intervals_corrections_and_dft_are_shown(doc: LeaderboardDoc) -> None:
@@ -323,6 +368,8 @@ def test_numbers_read_well() -> None:
     assert interval(known(0.5, "eV"), 2) == ""
     assert chemical("La0.5Sr0.5(Co,Fe)O3") == "La<sub>0.5</sub>Sr<sub>0.5</sub>(Co,Fe)O<sub>3</sub>"
     assert chemical("<b>1</b>") == "&lt;b&gt;1&lt;/b&gt;"
+    assert plotly_formula("La2O3 40 %") == "La<sub>2</sub>O<sub>3</sub> 40 %"
+    assert plotly_formula("$x'<b>2") == "&#36;x&#x27;&lt;b&gt;2"
     assert math.isclose(float(number(0.125, 3)), 0.125)
 
 
@@ -339,22 +386,26 @@ def test_report_works_in_a_browser_without_network(doc: LeaderboardDoc, tmp_path
     sort = """<script>
       const head = document.querySelectorAll(".board th button")[4]; head.click(); head.click();
     </script></body>"""
-    moved = doc.entries[0].model_copy(update={"transport": summary(1), "dynamics": dynamics()})
+    moved = doc.entries[0].model_copy(
+        update={"transport": summary(1), "dynamics": dynamics(), "thermodynamics": thermodynamics()}
+    )
     network = summary(2).network.model_copy(update={"environments": [HOSTILE] * 144})
-    hostile = hostile.model_copy(update={"transport": summary(2, network=network)})
+    thermo = thermodynamics(hull=hull().model_copy(update={"decomposition": amounts(**{HOSTILE: 1.0})}))
+    hostile = hostile.model_copy(update={"transport": summary(2, network=network), "thermodynamics": thermo})
     content = to_html(doc.model_copy(update={"entries": [moved, *doc.entries[1:], hostile]}))
     content = content.replace("</title>", watch, 1).replace("</body>", sort)
     page.write_text(content, encoding="utf-8")
     command = [
         CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND",
-        f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=60000", "--window-size=1300,9000",
+        f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=60000", "--window-size=1300,12000",
         "--dump-dom", page.as_uri(),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     seen = done.stdout
     assert '<html lang="en">' in seen, "a script error, or a request that the page's policy refused"
     assert seen.count('class="panel js-plotly-plot"') == 5
-    assert seen.count('class="chart js-plotly-plot"') == 4
+    # Two of transport and five of thermodynamics for each of two candidates.
+    assert seen.count('class="chart js-plotly-plot"') == 2 * (2 + 5)
     assert seen.count('<line class="hop') == 2 * 2 * 144
     assert len(re.findall(r'<circle class="site" r="4.2" fill="rgb\(\d+,\d+,\d+\)" cx="-?[\d.]+"', seen)) == 2 * 36
     assert seen.count('class="profile js-plotly-plot"') == 6

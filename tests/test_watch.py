@@ -43,6 +43,8 @@ def watch(settings: Settings, queue: FireWorksQueue, tmp_path: Path) -> Watch:
         "space": [{"A": {"choose": 1, "from": ["Sr", "Ba"]}, "B": {"Ti": 1}}],
         "sqs": {"max_atoms": 5, "quality": "fast"},
         "protocols": {"gap": None, "barrier": None},
+        "competitors": "none",
+        "shipped_references": False,
         "budget": {"core_hours": 1e-9},
     }
     path.write_text(yaml.safe_dump(two))

@@ -68,6 +68,9 @@ def _add_job(branch: Tree, uuid: str, jobs: Mapping[str, JobTrace], shown: set[s
         return
     shown.add(uuid)
     node = branch.add(title)
+    if job.shipped_with:
+        by = ", ".join(f"{code} {version}" for code, version in sorted(job.versions.items()))
+        node.add(escape(f"came with {job.shipped_with}, computed by {by}"))
     if job.function:
         node.add(escape(job.function))
     if job.settings:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from hemiec.cli.session import console, json_option, print_json, store
+from hemiec.cli.thermodynamics import thermodynamics_lines
 from hemiec.errors import InputError
 from hemiec.schemas.documents import PROPERTIES, CandidateDoc
 from hemiec.schemas.provenance import Provenance
@@ -16,13 +18,22 @@ from hemiec.store.candidates import read_candidates
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hemiec.store.database import Database
+
 
 @click.command()
 @click.argument("candidate_id")
 @click.option("--provenance", is_flag=True, help="Show jobs, inputs, protocols, versions and files behind the numbers.")
 @click.option("--property", "number", help="With --provenance: of this number only, such as band_gap or hops.0.")
+@click.option(
+    "--plot",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Draw every figure into a folder: hull, temperature, oxygen, windows, interfaces, transport.",
+)
 @json_option
-def show(candidate_id: str, provenance: bool, number: str | None, as_json: bool) -> None:
+def show(candidate_id: str, provenance: bool, number: str | None, folder: Path | None, as_json: bool) -> None:
     """Show one candidate with every number's method and the jobs behind it.
 
     \b
@@ -30,11 +41,14 @@ def show(candidate_id: str, provenance: bool, number: str | None, as_json: bool)
       hemiec show hm-e0de7f182d2cabdf
       hemiec show hm-e0de7f182d2cabdf --provenance
       hemiec show hm-e0de7f182d2cabdf --provenance --property migration_barrier
+      hemiec show hm-e0de7f182d2cabdf --plot figures
     """
     from hemiec.store.provenance import no_candidate, trace
 
     if number is not None and not provenance:
         raise InputError("--property belongs to --provenance.", mend="add --provenance")
+    if folder is not None and provenance:
+        raise InputError("--plot and --provenance exclude each other.", mend="run the command twice")
     with store(read_only=True) as (_, database):
         if provenance:
             found = trace(database, candidate_id, number, local_files=True)
@@ -43,10 +57,19 @@ def show(candidate_id: str, provenance: bool, number: str | None, as_json: bool)
         doc = next(read_candidates(database, {"candidate_id": candidate_id}), None)
         if doc is None:
             raise no_candidate(database, candidate_id)
+        files = [] if folder is None else _draw(database, doc, folder)
     if as_json:
         print_json(doc.to_mongo())
     else:
         _print_candidate(doc, console(150))
+    for file in files:
+        click.echo(f"wrote {file}", err=True)
+
+
+def _draw(database: Database, doc: CandidateDoc, folder: Path) -> list[Path]:
+    from hemiec.cli.figures import draw
+
+    return draw(database, doc, folder)
 
 
 def _print_found(found: Provenance, as_json: bool) -> None:
@@ -82,6 +105,9 @@ def _print_candidate(doc: CandidateDoc, out: Console) -> None:
     out.print(table)
     for result in doc.results:
         out.print(f"plan {result.plan_id}: {result.n_atoms} atoms; {result.oxide_reaction or ''}")
+        if result.thermodynamics is not None:
+            for line in thermodynamics_lines(spec, result.thermodynamics):
+                out.print(f"  {line}")
         if result.transport is not None:
             for line in _transport_lines(result.transport):
                 out.print(f"  {line}")
@@ -102,7 +128,8 @@ def _transport_lines(found: TransportSummary) -> list[str]:
         f"{found.n_failed} without a saddle, {found.n_force_calls} force calls; {found.stopped}"
     ]
     if single.value is not None:
-        lines.append(f"median of single hops {single.value:.3f} eV ({single.min:.3f} to {single.max:.3f})")
+        extent = "" if single.min is None or single.max is None else f" ({single.min:.3f} to {single.max:.3f})"
+        lines.append(f"median of single hops {single.value:.3f} eV{extent}")
     if found.sites_in_use is not None and found.hops_in_use is not None:
         lines.append(
             f"current on {found.sites_in_use:.0%} of sites and {found.hops_in_use:.0%} of hops; highest saddle on the "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,9 @@ MISSING = "—"
 CORRECTED = "*"
 #: A spreadsheet takes a cell that starts so for a formula (OWASP, "CSV Injection").
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+#: Width of the table, in letters; what of it formulas get at most before they are folded, and space beside a column.
+TABLE_WIDTH, _FORMULA, _SPACE = 100, 20, 3
+_LONG_HEADING = 10
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ COLUMNS = (
     Column("migration_barrier", "Migration barrier", "Barrier", EV, 2),
     Column("formation_energy_per_atom", "Formation energy from the elements", "Formation energy", EV_PER_ATOM, 3),
     Column("formation_enthalpy_from_oxides_per_atom", "Formation enthalpy from oxides", "From oxides", EV_PER_ATOM, 3),
+    Column("energy_above_hull", "Energy above the hull", "Above hull", EV_PER_ATOM, 3),
+    Column("interface_reaction_energy", "Worst interface reaction energy", "Interface", EV_PER_ATOM, 3),
 )
 
 
@@ -77,15 +82,21 @@ def to_table(doc: LeaderboardDoc) -> Table:
 
     Each property has its unit in the heading and its method in the caption; where candidates
     differ in method, letters in the cells say which. A missing value is a dash, with the reason in
-    the caption.
+    the caption. Properties that do not count and find no room are named there.
     """
     from rich import box
     from rich.table import Table
 
     methods = {column.property: distinct_methods(doc.entries, column.property) for column in COLUMNS}
+    cells = {
+        column: [_value_text(quantity(entry, column.property), column, methods[column.property])
+                 for entry in doc.entries]
+        for column in COLUMNS
+    }  # fmt: skip
+    shown = _with_room(doc, cells)
     table = Table(
         title=printable(doc.title),
-        caption=_caption(doc, methods),
+        caption=_caption(doc, shown, methods),
         caption_justify="left",
         title_justify="left",
         title_style="bold",
@@ -95,11 +106,11 @@ def to_table(doc: LeaderboardDoc) -> Table:
     )
     table.add_column("Rank", justify="right")
     table.add_column("Formula", overflow="fold")
-    for column in COLUMNS:
-        table.add_column(f"{column.heading}\n{column.unit}", justify="right", no_wrap=True)
-    for entry in doc.entries:
-        cells = [_value_text(quantity(entry, c.property), c, methods[c.property]) for c in COLUMNS]
-        table.add_row(MISSING if entry.rank is None else str(entry.rank), _plain(entry.label), *cells)
+    for column in shown:
+        table.add_column(_heading(column), justify="right", no_wrap=True)
+    for order, entry in enumerate(doc.entries):
+        rank = MISSING if entry.rank is None else str(entry.rank)
+        table.add_row(rank, _plain(entry.label), *(cells[column][order] for column in shown))
     return table
 
 
@@ -168,23 +179,47 @@ def _value_text(found: Quantity, column: Column, methods: Sequence[str]) -> Text
     return text
 
 
-def _caption(doc: LeaderboardDoc, methods: dict[str, list[str]]) -> Text:
+def _heading(column: Column) -> str:
+    """Return the heading with the unit in a line of its own, a long one in two."""
+    heading = column.heading if len(column.heading) <= _LONG_HEADING else column.heading.replace(" ", "\n", 1)
+    return f"{heading}\n{column.unit}"
+
+
+def _with_room(doc: LeaderboardDoc, cells: Mapping[Column, Sequence[Text]]) -> tuple[Column, ...]:
+    """Return the columns that fit: those that count always, then the others in their order."""
+    labels = [len("Formula"), *(len(entry.label) for entry in doc.entries)]
+    left = TABLE_WIDTH - len("Rank") - min(_FORMULA, max(labels)) - 2 * _SPACE
+    counted = {criterion.property for criterion in doc.criteria}
+    chosen: set[Column] = set()
+    for column in sorted(COLUMNS, key=lambda column: column.property not in counted):
+        lines = [*_heading(column).split("\n"), *(line for cell in cells[column] for line in cell.plain.split("\n"))]
+        width = max(len(line) for line in lines) + _SPACE
+        if column.property in counted or width <= left:
+            chosen.add(column)
+            left -= width
+    return tuple(column for column in COLUMNS if column in chosen)
+
+
+def _caption(doc: LeaderboardDoc, shown: Sequence[Column], methods: dict[str, list[str]]) -> Text:
     lines = []
-    for column in COLUMNS:
+    for column in shown:
         for method in methods[column.property]:
             mark = method_mark(method, methods[column.property])
             lines.append(f"{column.title}{' ' + mark if mark else ''}: {method}")
-    spreads = [quantity(entry, column.property) for entry in doc.entries for column in COLUMNS]
+    spreads = [quantity(entry, column.property) for entry in doc.entries for column in shown]
     if any(found.calibration for found in spreads):
         lines.append(f"{CORRECTED} Corrected towards DFT by a calibration; the rank is by this value")
     if any(found.interval for found in spreads):
         lines.append("Below a value: [90 % interval]")
     if any(found.n > 1 for found in spreads):
         lines.append("Below a value: smallest–largest or ± standard deviation (number of samples)")
-    for column in COLUMNS:
+    for column in shown:
         for reason, entries in missing_reasons(doc.entries, column.property).items():
             who = "; ".join(dict.fromkeys(entry.label for entry in entries))
             lines.append(f"{MISSING} {column.title} of {who}: {reason}")
+    hidden = [column.title.lower() for column in COLUMNS if column not in shown]
+    if hidden:
+        lines.append(f"For want of room not here, but in the report, in --csv and --json: {', '.join(hidden)}")
     text = _plain("")
     for index, line in enumerate(lines):
         text.append("\n" if index else "").append(printable(line), style="dim")

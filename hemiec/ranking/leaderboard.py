@@ -165,10 +165,7 @@ def _entry(doc: CandidateDoc, *, rank: int | None, score: float | None, pareto_l
         label=spec.label,
         score=score,
         pareto_layer=pareto_layer,
-        band_gap=doc.band_gap,
-        migration_barrier=doc.migration_barrier,
-        formation_energy_per_atom=doc.formation_energy_per_atom,
-        formation_enthalpy_from_oxides_per_atom=doc.formation_enthalpy_from_oxides_per_atom,
+        **{name: quantity(doc, name) for name in PROPERTIES},
         confirmed_formation_enthalpy_from_oxides_per_atom=next(
             (q for q in confirmed if q.value is not None), confirmed[0] if confirmed else None
         ),
@@ -185,4 +182,5 @@ def _entry(doc: CandidateDoc, *, rank: int | None, score: float | None, pareto_l
         hops=result.hops if result else [],
         transport=result.transport if result else None,
         dynamics=result.dynamics if result else None,
+        thermodynamics=result.thermodynamics if result else None,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib import resources
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -12,14 +11,27 @@ from markupsafe import Markup
 from hemiec.ranking.export import COLUMNS, CORRECTED, MISSING, Column, distinct_methods, method_mark, missing_reasons
 from hemiec.ranking.leaderboard import quantity
 from hemiec.ranking.text import chemical, interval, number, plotly_text, spread
+from hemiec.ranking.thermo_panels import (
+    PARTS,
+    curve_name,
+    pressures,
+    products,
+    thermo_facts,
+    thermo_panels,
+    window_text,
+    worst_products,
+)
 from hemiec.ranking.transport_panels import MOST_RANKS, band, hops_for, order_panel, scientific, transport_panels
 from hemiec.schemas.leaderboard import LeaderboardDoc, LeaderboardEntry
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.transport import HopSummary
 
 TEMPLATE = "report.html.jinja"
-#: The properties that are drawn against each other, in pairs.
-DRAWN = tuple(column for column in COLUMNS if column.property != "formation_enthalpy_from_oxides_per_atom")
+#: The properties that are always drawn against each other, in pairs; others are if they count or say of stability.
+DRAWN = tuple(
+    column for column in COLUMNS
+    if column.property in ("band_gap", "migration_barrier", "formation_energy_per_atom")
+)  # fmt: skip
 #: Width given to a hop without a path, in angstrom: about one oxygen-oxygen distance in a perovskite.
 UNKNOWN_HOP_LENGTH = 2.8
 #: Gap between two hops in a profile, in angstrom.
@@ -32,17 +44,19 @@ def to_html(doc: LeaderboardDoc) -> str:
     """Return the leaderboard as one self-contained HTML file of about 5 MB.
 
     It holds the sortable table, the order by effective barrier beside that by single hops, the ranked properties
-    against each other, and a card per candidate with its conducting network, barriers, Arrhenius curve, energy
-    profiles and provenance. plotly.js is inlined, and a content security policy
+    against each other, and a card per candidate with its thermodynamics, conducting network, barriers, Arrhenius curve,
+    energy profiles and provenance. plotly.js is inlined, and a content security policy
     forbids the page to ask any host for anything.
     """
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, PackageLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("hemiec.ranking", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
     environment.filters["chemical"] = chemical
-    template = environment.from_string(resources.files("hemiec.ranking").joinpath(TEMPLATE).read_text("utf-8"))
-    return template.render(
+    return environment.get_template(TEMPLATE).render(
         doc=doc,
         columns=COLUMNS,
         by_property={column.property: column for column in COLUMNS},
@@ -51,10 +65,11 @@ def to_html(doc: LeaderboardDoc) -> str:
         n_protocols={column.property: _n_protocols(doc.entries, column) for column in COLUMNS},
         reasons={column.property: missing_reasons(doc.entries, column.property) for column in COLUMNS},
         charts={
-            "panels": [_panel(doc, x, y) for x, y in combinations(DRAWN, 2)],
+            "panels": [_panel(doc, x, y) for x, y in _pairs(doc)],
             "profiles": [profile(entry.hops) for entry in doc.entries],
             "order": order_panel(doc.entries),
             "transport": [transport_panels(entry.transport, entry.dynamics) for entry in doc.entries],
+            "thermo": [thermo_panels(entry.thermodynamics) for entry in doc.entries],
         },
         # The library itself, from the installed package, goes in as it is.
         plotly_js=Markup(get_plotlyjs()),
@@ -66,6 +81,13 @@ def to_html(doc: LeaderboardDoc) -> str:
         most_ranks=MOST_RANKS,
         hops_for=hops_for,
         scientific=scientific,
+        thermo_facts=thermo_facts,
+        thermo_parts=PARTS,
+        window_text=window_text,
+        products=products,
+        curve_name=curve_name,
+        worst_products=worst_products,
+        pressures=pressures,
         method_mark=method_mark,
         MISSING=MISSING,
         CORRECTED=CORRECTED,
@@ -129,6 +151,19 @@ def _smooth(distances: Sequence[float], energies: Sequence[float]) -> Iterator[t
             yield x0 + t * (x1 - x0), e0 + (3 - 2 * t) * t * t * (e1 - e0), step == POINTS_BETWEEN
 
 
+def _pairs(doc: LeaderboardDoc) -> list[tuple[Column, Column]]:
+    """Return what is drawn against what: the usual three, and each other property against the barrier.
+
+    Of the others, those that count are drawn, and the energy above the hull if any candidate has one.
+    """
+    counted = {criterion.property for criterion in doc.criteria}
+    if any(entry.energy_above_hull.value is not None for entry in doc.entries):
+        counted.add("energy_above_hull")
+    barrier = next(column for column in DRAWN if column.property == "migration_barrier")
+    others = [column for column in COLUMNS if column.property in counted and column not in DRAWN]
+    return [*combinations(DRAWN, 2), *((barrier, column) for column in others)]
+
+
 def _panel(doc: LeaderboardDoc, x: Column, y: Column) -> dict[str, Any]:
     """Return the points of one property against another, and who cannot be drawn."""
     points, left_out = [], []
@@ -180,8 +215,10 @@ def _hover(entry: LeaderboardEntry) -> str:
     lines = [f"<b>{plotly_text(entry.label)}</b>"]
     if entry.rank is not None:
         lines.append(f"Rank {entry.rank}, Pareto layer {entry.pareto_layer}")
-    for column in DRAWN:
+    for column in COLUMNS:
         found = quantity(entry, column.property)
+        if found.value is None and column not in DRAWN:
+            continue
         line = f"{column.heading}: {number(found.value, column.digits)}"
         if found.value is not None:
             line += f"{CORRECTED if found.calibration else ''} {plotly_text(found.unit)}"

@@ -53,3 +53,9 @@ def chemical(formula: str) -> Markup:
 def plotly_text(text: str) -> str:
     """Return text that plotly shows as it is: its HTML subset and its TeX are switched off."""
     return html.escape(text).replace("$", "&#36;").replace("\n", " ")
+
+
+def plotly_formula(formula: str) -> str:
+    """Return a formula that plotly shows with its amounts as subscripts, and all else as it is."""
+    parts = AMOUNT.split(formula)
+    return "".join(f"<sub>{part}</sub>" if index % 2 else plotly_text(part) for index, part in enumerate(parts))

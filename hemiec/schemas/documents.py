@@ -10,15 +10,19 @@ from pydantic import Field
 from hemiec.schemas.calculations import ElectronicStructure, GapStart
 from hemiec.schemas.dynamics import ArrheniusDoc
 from hemiec.schemas.quantity import Document, Quantity
+from hemiec.schemas.thermo import Thermodynamics
 from hemiec.schemas.transport import HopSummary, TransportSummary
+from hemiec.units import EV_PER_ATOM
 
 #: Raise it when a field of a stored document is added, changed or removed after a release, with a step to it in
 #: `hemiec.store.layout.steps`.
 SCHEMA_VERSION = 2
 #: Fields of a result, and of an entry of a leaderboard, that have collections of their own.
-APART = {"hops", "transport", "dynamics"}
+APART = {"hops", "transport", "dynamics", "thermodynamics"}
 #: Reason of a quantity that the campaign turned off.
 NOT_ASKED = "the campaign does not ask for it"
+#: Reason of a quantity that the hemiec which built a document did not know.
+NOT_BUILT = "built by an earlier hemiec; run `hemiec build`"
 
 
 class CandidateSpec(Document):
@@ -250,6 +254,16 @@ class ReferenceDoc(Document):
     last_updated: datetime = Field(description="When this document was built, UTC.")
 
 
+def energy_above_hull_not_built() -> Quantity:
+    """Return the energy above the hull of a document that was built before there was one."""
+    return Quantity(value=None, unit=EV_PER_ATOM, method="energy above the convex hull", reason=NOT_BUILT)
+
+
+def interface_reaction_energy_not_built() -> Quantity:
+    """Return the interface reaction energy of a document that was built before there was one."""
+    return Quantity(value=None, unit=EV_PER_ATOM, method="worst interface reaction", reason=NOT_BUILT)
+
+
 class JobRecord(Document):
     """One job of a candidate."""
 
@@ -266,8 +280,8 @@ class JobRecord(Document):
 class CandidateResult(Document):
     """Everything computed for one candidate with one cell and one set of protocols (a plan).
 
-    Hops, transport and dynamics have collections of their own (`hemiec.schemas.stored`); whoever reads whole
-    candidates finds them here.
+    Hops, transport, dynamics and thermodynamics have collections of their own (`hemiec.schemas.stored`); whoever reads
+    whole candidates finds them here.
     """
 
     plan_id: str = Field(description="Hash of the cell and protocols that this result was computed with.")
@@ -278,6 +292,14 @@ class CandidateResult(Document):
         description="Formation enthalpy (0 K, no zero-point energy) from binary oxides, in eV/atom."
     )
     oxide_reaction: str | None = Field(None, description="Reaction behind the enthalpy from oxides, per formula unit.")
+    energy_above_hull: Quantity = Field(
+        default_factory=energy_above_hull_not_built,
+        description="Energy at 0 K above the convex hull of the reference phases, in eV/atom; negative below them.",
+    )
+    interface_reaction_energy: Quantity = Field(
+        default_factory=interface_reaction_energy_not_built,
+        description="Most negative reaction energy with a solid electrolyte, in eV/atom; 0 if nothing reacts.",
+    )
     confirmed_formation_enthalpy_from_oxides_per_atom: Quantity = Field(
         description="The same by DFT at the geometry of the relaxation, in eV/atom."
     )
@@ -302,6 +324,9 @@ class CandidateResult(Document):
     )
     dynamics: ArrheniusDoc | None = Field(
         None, description="Diffusion by molecular dynamics, beside the network's; null if there is none."
+    )
+    thermodynamics: Thermodynamics | None = Field(
+        None, description="Hull, temperature, oxygen, windows and interfaces; null if there is no relaxed cell."
     )
     jobs: list[JobRecord] = Field(description="All jobs of this plan, done or not.")
     versions: dict[str, str] = Field(default_factory=dict, description="Code versions of the jobs.")
@@ -329,6 +354,14 @@ class CandidateDoc(Document):
     migration_barrier: Quantity = Field(description="Best available migration barrier, in eV.")
     formation_energy_per_atom: Quantity = Field(description="Best available, from the elements, in eV/atom.")
     formation_enthalpy_from_oxides_per_atom: Quantity = Field(description="Best available, from oxides, in eV/atom.")
+    energy_above_hull: Quantity = Field(
+        default_factory=energy_above_hull_not_built,
+        description="Best available, at 0 K, in eV/atom; negative below the hull of the reference phases.",
+    )
+    interface_reaction_energy: Quantity = Field(
+        default_factory=interface_reaction_energy_not_built,
+        description="Best available, most negative with a solid electrolyte, in eV/atom.",
+    )
     results: list[CandidateResult] = Field(description="One result per plan (cell and protocols).")
     input_hash: str = Field(description="Hash of everything this document was built from.")
     builder_version: int = Field(description="Version of the builder's code.")
@@ -340,4 +373,6 @@ PROPERTIES = (
     "migration_barrier",
     "formation_energy_per_atom",
     "formation_enthalpy_from_oxides_per_atom",
+    "energy_above_hull",
+    "interface_reaction_energy",
 )

@@ -18,6 +18,8 @@ Direction = Literal["minimise", "maximise"]
 PROPERTY_TIER: dict[str, TierName] = {
     "formation_energy_per_atom": "relax",
     "formation_enthalpy_from_oxides_per_atom": "relax",
+    "energy_above_hull": "relax",
+    "interface_reaction_energy": "relax",
     "migration_barrier": "barrier",
     "band_gap": "gap",
     "confirmed_formation_enthalpy_from_oxides_per_atom": "confirm",

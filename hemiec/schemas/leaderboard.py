@@ -9,9 +9,15 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from hemiec.schemas.calculations import GapStart
-from hemiec.schemas.documents import APART, SCHEMA_VERSION
+from hemiec.schemas.documents import (
+    APART,
+    SCHEMA_VERSION,
+    energy_above_hull_not_built,
+    interface_reaction_energy_not_built,
+)
 from hemiec.schemas.dynamics import ArrheniusDoc
 from hemiec.schemas.quantity import Document, Quantity
+from hemiec.schemas.thermo import Thermodynamics
 from hemiec.schemas.transport import HopSummary, TransportSummary
 
 
@@ -40,6 +46,14 @@ class LeaderboardEntry(Document):
     migration_barrier: Quantity = Field(description="Migration barrier, in eV.")
     formation_energy_per_atom: Quantity = Field(description="From the elements, in eV/atom.")
     formation_enthalpy_from_oxides_per_atom: Quantity = Field(description="From binary oxides, in eV/atom.")
+    energy_above_hull: Quantity = Field(
+        default_factory=energy_above_hull_not_built,
+        description="Above the convex hull of the reference phases, in eV/atom.",
+    )
+    interface_reaction_energy: Quantity = Field(
+        default_factory=interface_reaction_energy_not_built,
+        description="Most negative reaction energy with a solid electrolyte, in eV/atom of the mixture.",
+    )
     confirmed_formation_enthalpy_from_oxides_per_atom: Quantity | None = Field(
         None, description="From binary oxides by DFT, in eV/atom; null if no result is shown."
     )
@@ -61,6 +75,9 @@ class LeaderboardEntry(Document):
     )
     dynamics: ArrheniusDoc | None = Field(
         None, description="Diffusion by molecular dynamics, beside the network's; null if there is none."
+    )
+    thermodynamics: Thermodynamics | None = Field(
+        None, description="Hull, temperature, oxygen, windows and interfaces; null if no result is shown."
     )
 
 
@@ -110,7 +127,7 @@ class StoredLeaderboard(LeaderboardHeader):
 class StoredEntry(LeaderboardEntry):
     """One candidate of a saved ranked list; the collection `leaderboard_entries`.
 
-    Hops, transport and dynamics are not kept with it: they are the candidate's.
+    Hops, transport, dynamics and thermodynamics are not kept with it: they are the candidate's.
     """
 
     leaderboard_id: str = Field(description="The ranked list that it belongs to.")

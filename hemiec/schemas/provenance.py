@@ -59,6 +59,9 @@ class JobTrace(Document):
     protocol_hash: str | None = Field(description="Hash of the part of the protocol that the job depends on.")
     versions: dict[str, str] = Field(description="Versions of the codes, and of the package that holds the weights.")
     completed_at: str | None = Field(description="When its output was stored, ISO 8601.")
+    shipped_with: str | None = Field(
+        None, description="Where the output came from if the job did not run for this store: hemiec with its version."
+    )
     launches: list[LaunchTrace] = Field(description="Attempts to run it, the first one first.")
     files: list[RawFile] = Field(description="What it left.")
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from hemiec.schemas.documents import SCHEMA_VERSION
 from hemiec.schemas.dynamics import ArrheniusDoc
 from hemiec.schemas.quantity import Document
+from hemiec.schemas.thermo import Thermodynamics
 from hemiec.schemas.transport import HopSummary, TransportSummary
 
 
@@ -40,6 +41,13 @@ class TransportDoc(Stored):
     transport_id: str = Field(description="candidate_id and plan_id, with a colon; the key of the collection.")
     transport: TransportSummary | None = Field(description="Exact solution on the network; null if there is none.")
     dynamics: ArrheniusDoc | None = Field(description="Molecular dynamics beside it; null if there is none.")
+
+
+class ThermodynamicsDoc(Stored):
+    """Hull, temperature, oxygen, windows and interfaces of one result; the collection `thermodynamics`."""
+
+    thermodynamics_id: str = Field(description="candidate_id and plan_id, with a colon; the key of the collection.")
+    thermodynamics: Thermodynamics = Field(description="All of it, each part null with a reason where it is missing.")
 
 
 class StructureDoc(Stored):

@@ -100,8 +100,9 @@ class _Level:
         ]
         files = [*self.objects.get(uuid, []), *_files(output.get("output") or {}, launches, local_files)]
         stored_argument = "argument_of" in (output.get("metadata") or {})
+        shipped = about.get("shipped")
         missing = []
-        if not job and not stored_argument:
+        if not job and not stored_argument and not shipped:
             missing.append(f"job {uuid}: not in the queue, so its arguments and launches are not known")
         if not output:
             missing.append(f"job {uuid} ({about.get('step') or 'unknown step'}): it has no output in the store")
@@ -122,6 +123,7 @@ class _Level:
             protocol_hash=about.get("protocol_hash"),
             versions=content.get("versions") or (content.get("lowest") or {}).get("versions") or {},
             completed_at=output.get("completed_at"),
+            shipped_with=shipped["source"] if shipped else None,
             launches=launches,
             files=files,
         ), missing

@@ -45,7 +45,7 @@ def save_leaderboard(database: Database, leaderboard: LeaderboardDoc) -> str:
 def read_leaderboard(
     database: Database, leaderboard_id: str, *, first: int = 0, limit: int | None = None
 ) -> LeaderboardDoc:
-    """Return a stored leaderboard, its entries without hops, transport and dynamics.
+    """Return a stored leaderboard, its entries without what has collections of its own.
 
     Parameters
     ----------

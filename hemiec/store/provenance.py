@@ -38,6 +38,7 @@ _STEPS = {
     **dict.fromkeys(("electronic", "gap_starts"), "gap"),
     **dict.fromkeys(("transport",), "transport"),
     **dict.fromkeys(("dynamics",), "dynamics"),
+    **dict.fromkeys(("thermodynamics",), "basin"),
 }
 _NO_NUMBERS = {"plan_id", "jobs", "versions"}
 _CONFIRMED = "confirmed_formation_enthalpy_from_oxides_per_atom"
@@ -180,6 +181,8 @@ def _number(property: str, result: CandidateResult, found: Any, name: str) -> Nu
     own = list(quantity.job_uuids) if quantity else []
     if not own and name == "transport":
         own = list(result.migration_barrier.job_uuids)
+    if not own and name == "thermodynamics":
+        own = list(result.energy_above_hull.job_uuids or result.interface_reaction_energy.job_uuids)
     if not own and name == "dynamics" and result.dynamics is not None:
         own = list(result.dynamics.activation_energy.job_uuids)
     if not own and name in _STEPS:

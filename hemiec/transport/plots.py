@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hemiec.errors import InputError
+from hemiec.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, bare, empty_figure, figure_with_axes
 from hemiec.transport.network import FloatArray, HopNetwork
 from hemiec.units import BOLTZMANN_EV_PER_K
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Colours that differ for all kinds of colour vision (doi:10.1038/nmeth.1618), and grey.
-BLUE, VERMILION, GREEN, ORANGE, GREY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#7F7F7F"
 #: Hops with less than this part of the largest share are drawn as thin grey lines.
 _FAINT = 0.01
 _WIDEST = 6.0
@@ -108,7 +107,7 @@ def barrier_distribution(
     every = np.concatenate([known, model])
     if len(every) == 0:
         raise InputError("a distribution needs barriers, got none.")
-    figure, axes = _figure(4.6, 3.2)
+    figure, axes = figure_with_axes(4.6, 3.2)
     edges = np.histogram_bin_edges(every, bins="auto")
     if bin_width is not None or len(edges) < 6 or len(edges) > 41:
         width = bin_width or max(0.01, float(np.ptp(every)) / 15)
@@ -149,7 +148,7 @@ def hop_profile(paths: HopPath | Sequence[HopPath]) -> Figure:
         raise InputError("a profile needs at least one hop.")
     columns = min(_COLUMNS, len(hops))
     rows = -(-len(hops) // columns)
-    figure, _ = _figure(max(3.4, 1.9 * columns + 0.7), 1.9 * rows + 0.8, axes=False)
+    figure = empty_figure(max(3.4, 1.9 * columns + 0.7), 1.9 * rows + 0.8)
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes, hop in zip(grid.flat, hops, strict=False):
         x, y = _finite(hop.distances, "distances"), _finite(hop.energies, "energies")
@@ -165,7 +164,7 @@ def hop_profile(paths: HopPath | Sequence[HopPath]) -> Figure:
         axes.axhline(0, color=GREY, linewidth=0.6)
         axes.set_title(hop.label, fontsize=8)
         axes.margins(y=0.18)
-        _bare(axes)
+        bare(axes)
     for axes in grid.flat[len(hops) :]:
         axes.remove()
     figure.supxlabel("path length (Å)", fontsize=9)
@@ -207,7 +206,7 @@ def conducting_network(
     share = _finite(hop_share, "hop_share")
     if len(share) != network.n_hops or (share < 0).any():
         raise InputError(f"expected a share >= 0 of each of {network.n_hops} hops, got {len(share)} numbers.")
-    figure, _ = _figure(5.6, 4.8, axes=False)
+    figure = empty_figure(5.6, 4.8)
     axes: Any = figure.add_subplot(projection="3d", proj_type="ortho", computed_zorder=False)
     sites = _between_the_faces(network.frac_coords) @ network.lattice
     segments, hop = _half_hops(network, sites)
@@ -278,7 +277,7 @@ def arrhenius(
     order = np.argsort(T)
     x, (median, low, high) = 1000 / T[order], [None if c is None else (c + shift)[order] for c in curves]
     assert median is not None
-    figure, axes = _figure(4.4, 3.6)
+    figure, axes = figure_with_axes(4.4, 3.6)
     if low is not None and high is not None:
         axes.fill_between(x, low, high, color=BLUE, alpha=0.2, linewidth=0, label="90 % interval")
     if effective_barrier is None and len(T) > 1:
@@ -296,24 +295,6 @@ def arrhenius(
     top.set_xticks(_round_temperatures(*axes.get_xlim()))
     top.tick_params(labelsize=8)
     return figure
-
-
-def _figure(width: float, height: float, *, axes: bool = True) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-    if not axes:
-        return figure, None  # type: ignore[return-value]
-    drawn = figure.add_subplot()
-    _bare(drawn)
-    return figure, drawn
-
-
-def _bare(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
-    axes.xaxis.label.set_fontsize(9)
-    axes.yaxis.label.set_fontsize(9)
 
 
 def _finite(values: ArrayLike, name: str) -> FloatArray:

@@ -96,7 +96,7 @@ class StructureList(Document):
 
 
 class CurrentLeaderboard(LeaderboardDoc):
-    """The candidates of this moment, ranked; the entries without hops, transport and dynamics."""
+    """The candidates of this moment, ranked; the entries without what has collections of its own."""
 
     n_entries: int = Field(description="Number of candidates, those beyond `limit` too; unit 1.")
 

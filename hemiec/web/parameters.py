@@ -143,7 +143,7 @@ class WholeQuery(Parameters):
     """Parameters of one candidate."""
 
     whole: bool = Field(
-        False, description="Whether its hops, transport and dynamics are in the answer; they may be large."
+        False, description="Whether its hops, transport, dynamics and thermodynamics are in the answer; large."
     )
 
 

@@ -18,7 +18,7 @@ from hemiec.store.database import Database, Document
 from hemiec.store.trust import Trust
 
 #: What belongs to one candidate, in collections of its own.
-PARTS = ("structures", "hops", "transport")
+PARTS = ("structures", "hops", "transport", "thermodynamics")
 #: When, from which inputs and for whom a document was built: two of the same content may differ in it.
 _OF_BUILD = {"_id", "campaigns", "input_hash", "builder_version", "last_updated", "schema_version"}
 _OUTPUT = ("jobflow.core.schemas", "JobStoreDocument")

@@ -13,6 +13,7 @@ _WHAT = {
     "candidates": "compositions with their best numbers and one result per plan (cell and protocols)",
     "hops": "computed hops with barriers and energy profiles",
     "transport": "hop networks, conduction, molecular dynamics",
+    "thermodynamics": "stability, temperature, oxygen content, windows of chemical potentials, interfaces",
     "structures": "special quasirandom structures, ideal and relaxed",
     "references": "energies of the reference phases",
     "calibrations": "corrections of numbers towards another protocol, with the points behind them",

@@ -28,7 +28,7 @@ from hemiec import __version__
 from hemiec.errors import InputError, StoreError
 from hemiec.ranking.shipped import shipped_calibrations
 from hemiec.schemas.campaign import CampaignSpec
-from hemiec.schemas.documents import SCHEMA_VERSION, CandidateDoc
+from hemiec.schemas.documents import APART, SCHEMA_VERSION, CandidateDoc
 from hemiec.schemas.provenance import Provenance
 from hemiec.store.archive.citation import citation, readme
 from hemiec.store.archive.members import (
@@ -297,7 +297,7 @@ def _absent(model: type[Any], document: Document) -> set[str] | dict[str, Any] |
     """Return what is not stored in the document itself, so that defaults of the model do not appear."""
     absent = set(model.model_fields) - set(document)
     if model is CandidateDoc:
-        return {"results": {"__all__": {"hops", "transport", "dynamics"}}} | dict.fromkeys(absent, True)
+        return {"results": {"__all__": APART}} | dict.fromkeys(absent, True)
     return absent or None
 
 

@@ -27,7 +27,7 @@ from hemiec.schemas.calibration import CalibrationDoc
 from hemiec.schemas.documents import SCHEMA_VERSION, CandidateDoc, ReferenceDoc
 from hemiec.schemas.provenance import Provenance
 from hemiec.schemas.quantity import Document as Model
-from hemiec.schemas.stored import HopDoc, StructureDoc, TransportDoc
+from hemiec.schemas.stored import HopDoc, StructureDoc, ThermodynamicsDoc, TransportDoc
 
 FORMAT = "hemiec-candidates"
 VERSION = 1
@@ -41,6 +41,7 @@ COLLECTIONS: dict[str, tuple[type[Model], str]] = {
     "structures": (StructureDoc, "structure_id"),
     "hops": (HopDoc, "hop_id"),
     "transport": (TransportDoc, "transport_id"),
+    "thermodynamics": (ThermodynamicsDoc, "thermodynamics_id"),
     "references": (ReferenceDoc, "reference_id"),
     "calibrations": (CalibrationDoc, "calibration_id"),
 }

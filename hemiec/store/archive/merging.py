@@ -21,7 +21,7 @@ from hemiec.store.layout.migrations import KEYS, upgraded, version_of
 from hemiec.store.layout.schema_files import STORED
 
 #: Parts of a candidate, which come only with it.
-_PARTS = ("hops", "transport", "structures", "imported")
+_PARTS = ("hops", "transport", "thermodynamics", "structures", "imported")
 #: What a merge brings in, in this order: an output after its large objects, a campaign after its plans, a candidate
 #: after its parts. The queue is left out: its numbers mean other jobs in another database.
 MERGED = (

@@ -1,4 +1,4 @@
-"""The maggma builder from what jobs returned to candidates, hops, transport, structures and references."""
+"""The maggma builder from what jobs returned to candidates with their parts, and references."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def find_changes(database: Database, moment: datetime, *, everything: bool = Fal
     # Before anything is read: what is written from now on is new to the next pass.
     traces, minutes = _traces(database, moment, last)
     shared = read_shared(database)
-    stamps = {name: header.whole_stamp for name, header in shared.headers.items()}
+    stamps = {name: shared.campaign_stamp(name) for name in shared.headers}
     counts = {name: database[name].estimated_document_count() for name in ("plans", "candidates", *PARTS)}
     state: Document = {
         "_id": STATE,

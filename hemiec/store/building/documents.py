@@ -13,9 +13,10 @@ from hemiec.schemas.calibration import CalibrationDoc
 from hemiec.schemas.documents import PROPERTIES, CandidateDoc, CandidateResult, CandidateSpec
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.stored import StructureDoc
-from hemiec.store.building.assemble import Plan, assemble
+from hemiec.store.building.assemble import assemble
 from hemiec.store.building.inputs import BUILDER_VERSION, Header, Inputs
 from hemiec.store.building.optimade import optimade_entries
+from hemiec.store.building.plan import Plan
 from hemiec.store.building.structures import structure_docs
 from hemiec.store.candidates import composition_of, documents_of
 from hemiec.store.database import Document
@@ -81,6 +82,9 @@ def _documents(
             failures=failures,
             protocols=header.protocols,
             stopped=_stopped(entry, header),
+            calibrations=calibrations,
+            pool=inputs.references.pools.get(header.relax_hash or ""),
+            thermodynamics=inputs.thermodynamics.get(entry["plan_id"]),
         )
         results[plan.plan_id] = calibrated_result(assemble(plan), spec, calibrations)
         specs[plan.plan_id] = spec

@@ -34,4 +34,5 @@ def leave_imported(database: Database, items: Sequence[Built]) -> list[Built]:
 
 
 def _values(candidate: Document) -> int:
-    return sum(candidate[name]["value"] is not None for name in PROPERTIES)
+    # One of an earlier hemiec lacks the newest properties.
+    return sum(candidate.get(name, {}).get("value") is not None for name in PROPERTIES)

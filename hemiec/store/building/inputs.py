@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,16 +11,19 @@ from typing import Any
 
 from pymongo import ASCENDING
 
-from hemiec.engines.protocol import load_protocol
+from hemiec.engines.protocol import load_mlip, load_protocol
 from hemiec.errors import HemiecError
 from hemiec.schemas.calibration import CalibrationDoc
 from hemiec.schemas.documents import SCHEMA_VERSION
+from hemiec.store.building.digest import digest
 from hemiec.store.building.failed_jobs import failed_jobs
+from hemiec.store.building.phases import Pool, Pools, elements_of
 from hemiec.store.calibration import current_calibrations
 from hemiec.store.database import Database, Document
+from hemiec.thermo import THERMO_VERSION
 
 #: Raise it when a change to what is built from an output changes what is built: everything is then built anew.
-BUILDER_VERSION = 6
+BUILDER_VERSION = 7
 #: Large parts of outputs that no number is made from, by the kind of job; of other kinds the default.
 _NOT_NEEDED: dict[str, dict[str, int]] = {
     "sqs": {"output.structure": 0, "output.candidate": 0, "output.warren_cowley": 0},
@@ -48,11 +48,10 @@ _PLAN = dict.fromkeys(("campaign", "candidate", "plan_id", "tier", "stopped", "j
 _OF_A_JOB = ("uuid", "kind", "step", "name", "protocol", "protocol_hash")
 #: What is needed of the output of a reference phase.
 _ENERGIES = {"_id": 0, "uuid": 1, "completed_at": 1} | {
-    f"output.{part}{name}": 1 for part in ("", "lowest.") for name in ("energy_per_atom", "converged", "structure")
+    f"output.{part}{name}": 1 for part in ("", "lowest.") for name in ("energy_per_atom", "converged")
 }
 #: A job that was replaced leaves several documents; the one with the highest index counts.
 _BY_INDEX = [("uuid", ASCENDING), ("index", ASCENDING)]
-_SYMBOL = re.compile("[A-Z][a-z]?")
 #: Job records, outputs or whole chemistries are kept of so many sets of elements.
 _CHEMISTRIES = 4_096
 
@@ -79,19 +78,28 @@ class Header:
         return digest([self.protocols, [tier["tier"] for tier in self.ladder], thermo])
 
     @cached_property
-    def whole_stamp(self) -> str:
-        """Hash of that and of the jobs of the reference phases."""
-        return digest([self.stamp, self.references])
+    def relax_hash(self) -> str | None:
+        """Hash by which jobs name what relaxes; None if the protocol is unknown."""
+        try:
+            return load_mlip(self.protocols["relax"]).hash_of("relax")
+        except (HemiecError, KeyError):
+            return None
 
 
 @dataclass(frozen=True)
 class References:
-    """The reference phases of one set of elements: their jobs by campaign, and what these returned or failed of."""
+    """The reference phases of one set of elements.
+
+    ``jobs`` are those that each campaign lists, ``outputs`` and ``failures`` what these returned or failed of;
+    ``pools`` are all phases that the hulls are made from, by the hash of the protocol, whichever campaign lists them;
+    ``stamps`` maps campaign to the hash of what its candidates use of all that.
+    """
 
     jobs: Mapping[str, Sequence[Document]]
     outputs: Mapping[str, Document]
     failures: Mapping[str, str]
-    stamp: str
+    pools: Mapping[str, Pool]
+    stamps: Mapping[str, str]
 
 
 @dataclass
@@ -107,7 +115,7 @@ class Shared:
     @cached_property
     def stamp(self) -> str:
         """Hash of what may decide numbers of every candidate of every campaign."""
-        return digest([BUILDER_VERSION, SCHEMA_VERSION, [c.calibration_id for c in self.calibrations]])
+        return digest([BUILDER_VERSION, SCHEMA_VERSION, THERMO_VERSION, [c.calibration_id for c in self.calibrations]])
 
     @cached_property
     def reference_jobs(self) -> dict[str, set[str]]:
@@ -119,10 +127,24 @@ class Shared:
         return found
 
     @cached_property
-    def _elements(self) -> dict[str, frozenset[str]]:
-        """Phase to its elements."""
-        phases = {job["phase_id"] for header in self.headers.values() for job in header.references}
-        return {phase: frozenset(_SYMBOL.findall(phase.split("-")[0])) for phase in phases}
+    def pools(self) -> Pools:
+        """The energies of all reference phases, whichever campaign lists them."""
+        jobs = (job for header in self.headers.values() for job in header.references if job["kind"] == "reference")
+        return Pools.of(jobs, self.outputs, self.failures)
+
+    def campaign_stamp(self, name: str) -> str:
+        """Return the hash of what decides numbers of all candidates of a campaign, reference phases included."""
+        header = self.headers[name]
+        return digest([header.stamp, header.references, self.pools.stamp(header.relax_hash)])
+
+    @cached_property
+    def _by_elements(self) -> dict[frozenset[str], list[tuple[str, Document]]]:
+        """Elements to the campaigns that list phases of them, each with the job."""
+        found: dict[frozenset[str], list[tuple[str, Document]]] = defaultdict(list)
+        for header in self.headers.values():
+            for job in header.references:
+                found[elements_of(job["phase_id"])].append((header.name, job))
+        return found
 
     def references(self, elements: frozenset[str]) -> References:
         """Return the reference phases made of some elements."""
@@ -134,21 +156,29 @@ class Shared:
         return found
 
     def _of(self, elements: frozenset[str]) -> References:
-        jobs = {
-            name: [job for job in header.references if self._elements[job["phase_id"]] <= elements]
-            for name, header in self.headers.items()
-        }
-        uuids = sorted({job["uuid"] for listed in jobs.values() for job in listed})
+        jobs: dict[str, list[Document]] = {name: [] for name in self.headers}
+        for of_phase, found in self._by_elements.items():
+            if of_phase <= elements:
+                for name, job in found:
+                    jobs[name].append(job)
+        uuids = {job["uuid"] for listed in jobs.values() for job in listed}
         outputs = {uuid: self.outputs[uuid] for uuid in uuids if uuid in self.outputs}
         failures = {uuid: self.failures[uuid] for uuid in uuids if uuid in self.failures}
-        stamp = digest(
-            [
-                [[job[key] for key in ("uuid", "kind", "phase_id")] for listed in jobs.values() for job in listed],
-                [[uuid, output["completed_at"]] for uuid, output in outputs.items()],
-                failures,
-            ]
-        )
-        return References(jobs, outputs, failures, stamp)
+        hashes = {header.relax_hash for header in self.headers.values() if header.relax_hash is not None}
+        pools = {each: self.pools.within(each, elements) for each in hashes}
+        stamps = {}
+        for name, listed in jobs.items():
+            own = sorted({job["uuid"] for job in listed})
+            relax = self.headers[name].relax_hash
+            stamps[name] = digest(
+                [
+                    sorted([job["uuid"], job["kind"], job["phase_id"]] for job in listed),
+                    [[uuid, outputs[uuid]["completed_at"]] for uuid in own if uuid in outputs],
+                    {uuid: failures[uuid] for uuid in own if uuid in failures},
+                    None if relax is None else pools[relax].stamp,
+                ]
+            )
+        return References(jobs, outputs, failures, pools, stamps)
 
     def calibration_stamp(self, protocol_hashes: Collection[str | None]) -> list[Any]:
         """Return what decides corrections of numbers of some protocols: which properties have any, and which fit."""
@@ -163,7 +193,7 @@ class Inputs:
 
     ``entries`` are its plans, one per campaign, ``done`` maps the uuids of finished jobs to when they finished,
     ``failures`` those of failed ones to why; ``stamp`` is the hash of it all, ``seen`` that of the stored candidate.
-    ``outputs`` is filled for candidates that are built.
+    ``outputs``, and ``thermodynamics`` (plan to what is stored of it), are filled for candidates that are built.
     """
 
     candidate_id: str
@@ -175,6 +205,7 @@ class Inputs:
     seen: str | None
     failed_before: bool
     outputs: dict[str, Document] = field(default_factory=dict)
+    thermodynamics: dict[str, Document] = field(default_factory=dict)
 
     @property
     def up_to_date(self) -> bool:
@@ -189,6 +220,14 @@ def read_shared(database: Database) -> Shared:
     outputs = {d["uuid"]: d for d in database["outputs"].find(_with_output(uuids), _ENERGIES).sort(_BY_INDEX)}
     failures = failed_jobs(database, uuids - outputs.keys())
     return Shared(headers, current_calibrations(database), outputs, failures)
+
+
+def read_structures(database: Database, uuids: Sequence[str]) -> dict[str, Document | None]:
+    """Return job to the relaxed structure of its reference phase; they are large, and no number is made from them."""
+    fields = {"_id": 0, "uuid": 1, "output.structure": 1, "output.lowest.structure": 1}
+    found = database["outputs"].find(_with_output(uuids), fields).sort(_BY_INDEX)
+    outputs = {document["uuid"]: document.get("output", {}) for document in found}
+    return {uuid: output.get("lowest", output).get("structure") for uuid, output in outputs.items()}
 
 
 def read_plans(database: Database, ids: Sequence[str]) -> list[tuple[str, list[Document]]]:
@@ -234,7 +273,8 @@ def read_inputs(database: Database, shared: Shared, plans: Iterable[tuple[str, l
         broken = {uuid: failures[uuid] for uuid in own if uuid in failures}
         species = {s for entry in entries for site in entry["candidate"]["sites"].values() for s in site}
         references = shared.references(frozenset(species | {"O"}))
-        stamp = _stamp(shared, entries, [finished, broken, references.stamp])
+        of_references = [references.stamps[entry["campaign"]] for entry in entries]
+        stamp = _stamp(shared, entries, [finished, broken, of_references])
         inputs.append(
             Inputs(
                 candidate_id=candidate_id,
@@ -251,7 +291,7 @@ def read_inputs(database: Database, shared: Shared, plans: Iterable[tuple[str, l
 
 
 def fill_outputs(database: Database, inputs: Sequence[Inputs]) -> None:
-    """Read the outputs of finished jobs of some candidates."""
+    """Read the outputs of finished jobs of some candidates, and their thermodynamics as they are stored."""
     of_kind: dict[str, set[str]] = defaultdict(set)
     for each in inputs:
         for job in (job for entry in each.entries for job in entry["jobs"]):
@@ -263,11 +303,11 @@ def fill_outputs(database: Database, inputs: Sequence[Inputs]) -> None:
         found |= {d["uuid"]: d for d in database["outputs"].find(_with_output(uuids), fields).sort(_BY_INDEX)}
     for each in inputs:
         each.outputs.update({uuid: found[uuid] for uuid in each.done if uuid in found})
-
-
-def digest(content: Any) -> str:
-    """Return the hash of plain content."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+    by_id = {each.candidate_id: each for each in inputs}
+    of_these = {"candidate_id": {"$in": list(by_id)}, "schema_version": SCHEMA_VERSION}
+    fields = {"_id": 0, "candidate_id": 1, "plan_id": 1, "thermodynamics": 1}
+    for stored in database["thermodynamics"].find(of_these, fields):
+        by_id[stored["candidate_id"]].thermodynamics[stored["plan_id"]] = stored["thermodynamics"]
 
 
 def _stamp(shared: Shared, entries: list[Document], of_jobs: list[Any]) -> str:
@@ -281,7 +321,7 @@ def _stamp(shared: Shared, entries: list[Document], of_jobs: list[Any]) -> str:
         ]
         for entry in entries
     ]
-    versions = [BUILDER_VERSION, SCHEMA_VERSION]
+    versions = [BUILDER_VERSION, SCHEMA_VERSION, THERMO_VERSION]
     return digest([versions, shared.calibration_stamp(protocols), headers, plans, of_jobs])
 
 

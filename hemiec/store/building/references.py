@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from math import isfinite
 
 from hemiec.schemas.documents import SCHEMA_VERSION, ReferenceDoc
-from hemiec.store.building.assemble import energies_of
-from hemiec.store.building.inputs import Shared
+from hemiec.store.building.inputs import Shared, read_structures
+from hemiec.store.building.plan import energies_of
 from hemiec.store.candidates import formula_composition
 from hemiec.store.database import Database, Document
 
@@ -32,7 +33,8 @@ def stale_references(database: Database, shared: Shared, moment: datetime, *, ev
         same = {"job_uuid": doc.job_uuid, "energy_per_atom": doc.energy_per_atom, "schema_version": SCHEMA_VERSION}
         if everything or stored.get(doc.reference_id) != same:
             stale.append(doc.to_mongo())
-    return stale
+    structures = read_structures(database, [doc["job_uuid"] for doc in stale])
+    return [doc | {"structure": structures.get(doc["job_uuid"])} for doc in stale]
 
 
 def _reference_docs(shared: Shared, moment: datetime) -> list[ReferenceDoc]:
@@ -41,14 +43,14 @@ def _reference_docs(shared: Shared, moment: datetime) -> list[ReferenceDoc]:
         for kind in ("reference", "reference-static"):
             jobs = {job["phase_id"]: job for job in header.references if job["kind"] == kind}
             for phase_id, energy in energies_of(jobs, shared.outputs).items():
+                if not isfinite(energy):
+                    continue  # what needs it says so
                 job = jobs[phase_id]
-                output = shared.outputs[job["uuid"]]["output"]
                 reference_id = f"{phase_id}:{job['protocol_hash']}"
                 documents[reference_id] = ReferenceDoc(
                     reference_id=reference_id,
                     phase=job["label"],
                     **formula_composition(phase_id.split("-")[0]),
-                    structure=output.get("lowest", output).get("structure"),
                     energy_per_atom=energy,
                     protocol=job["protocol"],
                     protocol_hash=job["protocol_hash"],

@@ -14,7 +14,7 @@ from pymatgen.core import Composition, Element
 from scipy.constants import atomic_mass
 
 from hemiec.schemas.stored import StructureDoc
-from hemiec.store.building.assemble import Plan
+from hemiec.store.building.plan import Plan
 
 #: g/cm^3 of an atomic mass unit per cubic angstrom.
 _AMU_PER_CUBIC_ANGSTROM = atomic_mass * 1e27

@@ -23,7 +23,13 @@ from hemiec.store.building.inputs import BUILDER_VERSION
 from hemiec.store.database import Database, Document
 
 #: Collection of what belongs to candidates to its key.
-PARTS = {"structures": "structure_id", "hops": "hop_id", "transport": "transport_id", "optimade": "id"}
+PARTS = {
+    "structures": "structure_id",
+    "hops": "hop_id",
+    "transport": "transport_id",
+    "thermodynamics": "thermodynamics_id",
+    "optimade": "id",
+}
 FAILURES = "build_failures"
 _DUPLICATE, _INVALID = 11000, 121
 

@@ -20,6 +20,7 @@ KEYS = {
     "candidates": "candidate_id",
     "hops": "hop_id",
     "transport": "transport_id",
+    "thermodynamics": "thermodynamics_id",
     "structures": "structure_id",
     "references": "reference_id",
     "campaigns": "name",

@@ -17,7 +17,7 @@ from hemiec.schemas.calibration import CalibrationDoc
 from hemiec.schemas.documents import APART, SCHEMA_VERSION, CandidateDoc, ReferenceDoc
 from hemiec.schemas.leaderboard import StoredEntry, StoredLeaderboard
 from hemiec.schemas.quantity import Document
-from hemiec.schemas.stored import HopDoc, StructureDoc, TransportDoc
+from hemiec.schemas.stored import HopDoc, StructureDoc, ThermodynamicsDoc, TransportDoc
 from hemiec.schemas.submitted import CampaignDoc, PlanDoc
 
 #: Collection to the model of its documents. Of candidates and entries, what has collections of its own is not stored.
@@ -25,6 +25,7 @@ STORED: dict[str, type[Document]] = {
     "candidates": CandidateDoc,
     "hops": HopDoc,
     "transport": TransportDoc,
+    "thermodynamics": ThermodynamicsDoc,
     "structures": StructureDoc,
     "references": ReferenceDoc,
     "campaigns": CampaignDoc,

@@ -33,6 +33,10 @@ _ALIASES = {
     "gap": "band_gap",
     "formation_energy": "formation_energy_per_atom",
     "formation_enthalpy": "formation_enthalpy_from_oxides_per_atom",
+    "e_hull": "energy_above_hull",
+    "ehull": "energy_above_hull",
+    "hull": "energy_above_hull",
+    "interface": "interface_reaction_energy",
     "campaign": "campaigns",
 }
 #: Parts of a quantity that can be asked for; the value itself goes by the quantity's name.

@@ -51,7 +51,7 @@ def list_hops(request: Request, read: Read, query: Annotated[HopQuery, Query()])
 def show_candidate(
     request: Request, read: Read, candidate_id: CandidateId, query: Annotated[WholeQuery, Query()]
 ) -> Response:
-    """One candidate with every result; with `whole` its hops, transport and dynamics too."""
+    """One candidate with every result; with `whole` its hops, transport, dynamics and thermodynamics too."""
     with read() as database:
         found = next(read_candidates(database, {"candidate_id": candidate_id}, whole=query.whole), None)
         if found is None:

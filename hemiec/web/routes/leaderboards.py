@@ -68,7 +68,7 @@ def show_current(request: Request, read: Read, query: Annotated[CurrentQuery, Qu
 def show_leaderboard(
     request: Request, read: Read, leaderboard_id: LeaderboardId, query: Annotated[EntriesQuery, Query()]
 ) -> Response:
-    """A saved leaderboard with some of its entries, which are without hops, transport and dynamics."""
+    """A saved leaderboard with some of its entries, which are without what has collections of its own."""
     with read() as database:
         if database["leaderboards"].find_one({"leaderboard_id": leaderboard_id}, {"_id": 1}) is None:
             raise Problem(404, f"no leaderboard {leaderboard_id!r}.", mend="see /leaderboards")

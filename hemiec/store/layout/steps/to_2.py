@@ -1,7 +1,8 @@
 """From layout 1 (hemiec 0.1) to 2: hops and transport out of candidates, candidates out of campaigns.
 
 Candidates of layout 1 held hops, transport, dynamics and the relaxed structure of every result, and said nothing of
-their elements. The structure is not carried over: the next build writes the collection ``structures`` from the jobs.
+their elements. The structure is not carried over: the next build writes the collection ``structures`` from the jobs,
+and computes the energies above the hull and of interface reactions, which layout 1 did not have.
 The first campaigns held the plans of all their candidates, and their jobs did not know whose they were.
 """
 
@@ -20,6 +21,8 @@ VERSION = 2
 _APART = ("hops", "transport", "dynamics")
 _SYMBOL = re.compile("[A-Z][a-z]?")
 _VACANCY = "vacancy"
+#: Quantities that layout 1 did not have, with their methods.
+_NEW = {"energy_above_hull": "energy above the convex hull", "interface_reaction_energy": "worst interface reaction"}
 
 
 def upgrade(collection: str, document: Document) -> Document:
@@ -62,14 +65,24 @@ def _candidate(document: Document) -> Document:
     for result in document["results"]:
         kept = {key: value for key, value in result.items() if key != "structure"}
         hops = [{"mobile": _mobile(document, result, hop), **hop} for hop in result.get("hops", [])]
-        results.append(kept | {"hops": hops})
-    return document | {
+        results.append(_not_built() | kept | {"hops": hops})
+    about = {
         "elements": elements,
         "nelements": len(elements),
         "chemsys": "-".join(elements),
         "n_species": {site: len(names) for site, names in species.items()},
         "results": results,
     }
+    return _not_built() | document | about
+
+
+def _not_built() -> Document:
+    """Return the quantities that layout 1 did not have."""
+    reason = "built by an earlier hemiec; run `hemiec build`"
+    nothing = dict.fromkeys(("std", "min", "max", "interval", "uncorrected", "calibration"))
+    provenance: Document = {"protocol": None, "protocol_hash": None, "job_uuids": [], "reference_job_uuids": []}
+    empty = {"value": None, "unit": "eV/atom", "n": 0, **nothing, "reason": reason, **provenance}
+    return {name: {**empty, "method": method} for name, method in _NEW.items()}
 
 
 def _mobile(document: Document, result: Document, hop: Document) -> str:
