@@ -23,7 +23,7 @@ from thermo_energies import Energies
 from hemiec.engines.settings import ThermoSettings
 from hemiec.errors import HemiecError, NotConvergedError
 from hemiec.thermo.corrections import corrected_energy_per_atom
-from hemiec.thermo.references import ReferencePhase, all_phases, element_phase, reference_phases
+from hemiec.thermo.references.table import ReferencePhase, all_phases, element_phase, reference_phases
 
 TABLE = json.loads(Path(__file__).with_name("thermo_calorimetry.json").read_text(encoding="utf-8"))
 MEASURED, OTHERS = TABLE["enthalpies"], TABLE["other_oxides"]

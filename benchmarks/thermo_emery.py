@@ -24,7 +24,7 @@ from thermo_energies import Energies, distorted_cell
 from hemiec.engines.settings import ThermoSettings
 from hemiec.errors import HemiecError, InputError, ThermoError
 from hemiec.thermo.corrections import corrected_energy_per_atom
-from hemiec.thermo.references import element_phase
+from hemiec.thermo.references.table import element_phase
 
 SEED = 2017
 SAMPLE = 100

@@ -21,7 +21,7 @@ from hemiec.engines.protocol import load_mlip
 from hemiec.errors import HemiecError, NotConvergedError
 from hemiec.structures.parent import Supercell, cubic_perovskite
 from hemiec.structures.tilts import basin_starts, tilted_start
-from hemiec.thermo.references import ReferencePhase
+from hemiec.thermo.references.table import ReferencePhase
 
 #: Holds all tilt systems that perovskites of one cation per site are found in: 20 atoms.
 TWENTY = [[1, -1, 0], [1, 1, 0], [0, 0, 2]]

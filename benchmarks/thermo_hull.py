@@ -29,10 +29,10 @@ from hemiec.engines.protocol import load_mlip
 from hemiec.thermo.corrections import corrected_energy_per_atom
 from hemiec.thermo.entropy import entropy_doc
 from hemiec.thermo.formation import composition
-from hemiec.thermo.hull import Hull
+from hemiec.thermo.hull.convex import Hull
+from hemiec.thermo.hull.stability import hull_doc
 from hemiec.thermo.phases import PhaseEnergy, PhaseSet
-from hemiec.thermo.shipped import shipped_outputs
-from hemiec.thermo.stability import hull_doc
+from hemiec.thermo.references.shipped import shipped_outputs
 
 A, B = ("Li", "La", "Pr", "Nd", "Sr", "Ba"), ("Co", "Fe", "Mn")
 ELEMENTS = (*A, *B, "O")

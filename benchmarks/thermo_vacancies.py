@@ -14,7 +14,7 @@ from hemiec.engines.mlip.cell import relax_cell
 from hemiec.engines.mlip.potential import calculator
 from hemiec.errors import HemiecError, NotConvergedError
 from hemiec.thermo.corrections import corrected_energy_per_atom
-from hemiec.thermo.references import element_phase
+from hemiec.thermo.references.table import element_phase
 
 #: The 20-atom cell's vectors in the cell of 40 atoms.
 DOUBLED = [[1, 1, 0], [-1, 1, 0], [0, 0, 1]]

@@ -26,9 +26,9 @@ from hemiec.store.campaigns import write_header
 from hemiec.store.candidates import read_candidates
 from hemiec.store.database import Database
 from hemiec.store.queries.language import compile
-from hemiec.thermo.hull import Hull
+from hemiec.thermo.hull.convex import Hull
 from hemiec.thermo.phases import PhaseEnergy, PhaseSet
-from hemiec.thermo.references import ReferencePhase, phases_within
+from hemiec.thermo.references.table import ReferencePhase, phases_within
 from hemiec.workflows.references import reference_record
 
 pytestmark = pytest.mark.store

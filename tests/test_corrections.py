@@ -15,7 +15,7 @@ from hemiec.engines.protocol import load_mlip, load_protocol, protocol_names
 from hemiec.engines.settings import ElementCorrection, ThermoSettings
 from hemiec.errors import ThermoError
 from hemiec.thermo.corrections import applied_corrections, corrected_energy_per_atom
-from hemiec.thermo.references import reference_phases
+from hemiec.thermo.references.table import reference_phases
 
 SETTINGS = ThermoSettings(
     o2_correction_eV_per_O=0.7,

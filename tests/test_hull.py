@@ -19,10 +19,10 @@ from pymatgen.core import Composition
 from hemiec.engines.protocol import load_mlip
 from hemiec.errors import ThermoError
 from hemiec.thermo.corrections import corrected_energy_per_atom
-from hemiec.thermo.hull import Hull, hull_of
+from hemiec.thermo.hull.convex import Hull, hull_of
+from hemiec.thermo.hull.stability import hull_doc
 from hemiec.thermo.phases import PhaseEnergy, PhaseSet
-from hemiec.thermo.shipped import shipped_outputs
-from hemiec.thermo.stability import hull_doc
+from hemiec.thermo.references.shipped import shipped_outputs
 
 ELEMENTS = ("La", "Sr", "Co", "Fe", "O", "Li")
 

@@ -19,12 +19,12 @@ from hemiec.engines.protocol import load_mlip
 from hemiec.errors import ThermoError
 from hemiec.schemas.thermo import InterfaceDoc, ReactionKink
 from hemiec.thermo.corrections import corrected_energy_per_atom
-from hemiec.thermo.hull import Hull
-from hemiec.thermo.interfaces import CANDIDATE, CLOSED, CONDITIONS, Condition, interfaces, lacking, worst
-from hemiec.thermo.partners import PARTNERS, Partner
+from hemiec.thermo.hull.convex import Hull
+from hemiec.thermo.interfaces.partners import PARTNERS, Partner
+from hemiec.thermo.interfaces.reactions import CANDIDATE, CLOSED, CONDITIONS, Condition, interfaces, lacking, worst
 from hemiec.thermo.phases import PhaseEnergy, PhaseSet
-from hemiec.thermo.references import ReferencePhase, all_phases, element_phase
-from hemiec.thermo.shipped import shipped_outputs
+from hemiec.thermo.references.shipped import shipped_outputs
+from hemiec.thermo.references.table import ReferencePhase, all_phases, element_phase
 
 LITHIUM = Partner("Li", (("Li", 1.0),), "electrode", "metal")
 
@@ -374,7 +374,7 @@ def test_protocols_do_not_mix() -> None:
 # The table
 
 
-TABLE = yaml.safe_load((resources.files("hemiec.thermo") / "electrolyte_phases.yaml").read_text())
+TABLE = yaml.safe_load((resources.files("hemiec.thermo.references") / "electrolyte_phases.yaml").read_text())
 PHASES = [ReferencePhase.model_validate(entry) for kind in ("elements", "phases") for entry in TABLE[kind]]
 
 

@@ -12,8 +12,8 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
 from hemiec.errors import HemiecError, InputError, ThermoError
-from hemiec.thermo.materials_project import as_phase, materials_project_phases
-from hemiec.thermo.references import ReferencePhase, all_phases
+from hemiec.thermo.references.materials_project import as_phase, materials_project_phases
+from hemiec.thermo.references.table import ReferencePhase, all_phases
 
 KNOWN = {phase.phase_id: phase for phase in all_phases()}
 

@@ -22,9 +22,9 @@ from hemiec.composition.space import enumerate_candidates
 from hemiec.errors import ThermoError
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.thermo import OxygenDoc
-from hemiec.thermo.gases import AIR_PO2_BAR, log10_oxygen_pressure, oxygen_chemical_potential
-from hemiec.thermo.oxygen import oxygen_doc, vacancy_model
-from hemiec.thermo.redox import redox_couple
+from hemiec.thermo.potentials.gases import AIR_PO2_BAR, log10_oxygen_pressure, oxygen_chemical_potential
+from hemiec.thermo.potentials.oxygen import oxygen_doc, vacancy_model
+from hemiec.thermo.potentials.redox import redox_couple
 from hemiec.units import BOLTZMANN_EV_PER_K, KJ_PER_MOL_PER_EV
 from hemiec.workflows.campaign import read_spec
 

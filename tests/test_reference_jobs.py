@@ -25,7 +25,7 @@ from hemiec.launch.fireworks.queue import FireWorksQueue
 from hemiec.launch.status import read_status
 from hemiec.launch.submit import plan_submission, submit
 from hemiec.store.database import Database
-from hemiec.thermo.references import ReferencePhase, element_phase, oxide_phase, reference_phases
+from hemiec.thermo.references.table import ReferencePhase, element_phase, oxide_phase, reference_phases
 from hemiec.workflows import references
 from hemiec.workflows.campaign import Campaign, load_campaign
 from hemiec.workflows.identity import jobs_of

@@ -20,9 +20,9 @@ from hemiec.errors import EngineError, ThermoError
 from hemiec.launch.doctor import references as doctor
 from hemiec.schemas.calculations import CalculationDoc
 from hemiec.settings import Settings
-from hemiec.thermo import shipped
-from hemiec.thermo.prototypes import Prototype, expand
-from hemiec.thermo.references import (
+from hemiec.thermo.references import shipped
+from hemiec.thermo.references.prototypes import Prototype, expand
+from hemiec.thermo.references.table import (
     ReferencePhase,
     _table,
     all_phases,
@@ -186,7 +186,7 @@ def test_shipped_outputs_are_documents_of_finished_relaxations() -> None:
 
 
 def test_the_shipped_file_is_small_and_names_no_machine() -> None:
-    content = (resources.files("hemiec.thermo") / "shipped" / "mlip-chgnet.json.gz").read_bytes()
+    content = (resources.files("hemiec.thermo.references") / "energies" / "mlip-chgnet.json.gz").read_bytes()
     assert len(content) < 1_000_000
     text = gzip.decompress(content).decode()
     assert "/tmp" not in text and "/home" not in text and "/work" not in text

@@ -25,8 +25,8 @@ from hemiec.launch.fireworks.queue import FireWorksQueue
 from hemiec.launch.references import header_name, request_references, submit_references
 from hemiec.schemas.submitted import CampaignDoc
 from hemiec.store.database import Database
-from hemiec.thermo import materials_project
-from hemiec.thermo.references import ReferencePhase, element_phase, oxide_phase, reference_phases
+from hemiec.thermo.references import materials_project
+from hemiec.thermo.references.table import ReferencePhase, element_phase, oxide_phase, reference_phases
 from hemiec.workflows import references
 from hemiec.workflows.references import reference_record, reference_uuid
 

@@ -42,7 +42,7 @@ from hemiec.schemas.campaign import CampaignSpec
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.store.queries.fields import fields_of
 from hemiec.thermo.formation import composition, from_elements, from_oxides
-from hemiec.thermo.references import required_phases
+from hemiec.thermo.references.table import required_phases
 from hemiec.workflows.campaign import load_campaign
 
 FIVE = ["La", "Pr", "Nd", "Sr", "Ba"]

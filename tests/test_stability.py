@@ -21,9 +21,9 @@ from scipy.optimize import linprog
 from hemiec.errors import ThermoError
 from hemiec.schemas.thermo import HullDoc, PhaseAmount
 from hemiec.thermo.formation import composition
-from hemiec.thermo.ordered import ordered_mixture
+from hemiec.thermo.hull.ordered import ordered_mixture
+from hemiec.thermo.hull.stability import hull_doc
 from hemiec.thermo.phases import PhaseEnergy, PhaseSet
-from hemiec.thermo.stability import hull_doc
 from hemiec.thermo.uncertainty import ModelError, combined_interval
 
 #: In eV/atom.

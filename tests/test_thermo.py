@@ -15,7 +15,7 @@ from pymatgen.core import Composition, Structure
 
 from hemiec.errors import ThermoError
 from hemiec.thermo.formation import composition, from_elements, from_oxides
-from hemiec.thermo.references import (
+from hemiec.thermo.references.table import (
     ReferencePhase,
     cations,
     element_phase,

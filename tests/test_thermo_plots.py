@@ -38,12 +38,12 @@ from hemiec.schemas.quantity import Quantity
 from hemiec.settings import Settings
 from hemiec.store.database import open_database
 from hemiec.store.mongod import EmbeddedMongod
-from hemiec.thermo import plots
-from hemiec.thermo.figure_text import COLUMN
-from hemiec.thermo.hull import Hull
-from hemiec.thermo.hull_plots import hull_cut, hull_triangle, oxide_ends
-from hemiec.thermo.interface_plots import interface
+from hemiec.thermo.hull.convex import Hull
 from hemiec.thermo.phases import PhaseEnergy, PhaseSet
+from hemiec.thermo.plots import candidate as plots
+from hemiec.thermo.plots.hulls import hull_cut, hull_triangle, oxide_ends
+from hemiec.thermo.plots.interfaces import interface
+from hemiec.thermo.plots.text import COLUMN
 
 #: Formula to an invented energy in eV/atom; Sr3Ti2O7 and SrTi2O5 lie above the hull.
 ENERGIES = {

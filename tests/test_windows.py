@@ -17,10 +17,10 @@ from hemiec.engines.protocol import load_mlip
 from hemiec.errors import ThermoError
 from hemiec.schemas.thermo import PhaseAmount, WindowDoc
 from hemiec.thermo.corrections import corrected_energy_per_atom
-from hemiec.thermo.gases import oxygen_chemical_potential
 from hemiec.thermo.phases import PhaseEnergy, PhaseSet
-from hemiec.thermo.shipped import shipped_outputs
-from hemiec.thermo.windows import window, windows
+from hemiec.thermo.potentials.gases import oxygen_chemical_potential
+from hemiec.thermo.potentials.windows import window, windows
+from hemiec.thermo.references.shipped import shipped_outputs
 
 #: Energies of the elements, in eV/atom, that must not change any window.
 ZERO = {"Li": -1.9, "P": -5.4, "S": -4.1, "O": -4.9, "La": -4.9, "Sr": -1.7, "Fe": -8.2, "Co": -7.1}

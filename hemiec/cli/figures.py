@@ -50,7 +50,7 @@ def draw(database: Database, doc: CandidateDoc, folder: Path) -> list[Path]:
 
 
 def _figures(database: Database, doc: CandidateDoc, result: CandidateResult) -> Iterator[tuple[str, Figure]]:
-    from hemiec.thermo.plots import figures
+    from hemiec.thermo.plots.candidate import figures
 
     if result.thermodynamics is not None:
         yield from figures(result.thermodynamics, label=doc.candidate.label).items()
@@ -64,8 +64,8 @@ def _figures(database: Database, doc: CandidateDoc, result: CandidateResult) -> 
 def _hull_cut(database: Database, doc: CandidateDoc, found: Thermodynamics) -> Figure | None:
     """Return the hull from the oxides of A through the candidate; None where that line does not exist."""
     from hemiec.thermo.formation import composition
-    from hemiec.thermo.hull import Hull
-    from hemiec.thermo.hull_plots import hull_cut, oxide_ends
+    from hemiec.thermo.hull.convex import Hull
+    from hemiec.thermo.plots.hulls import hull_cut, oxide_ends
 
     above = None if found.hull is None else found.hull.energy_above_hull.value
     if above is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hemiec.engines.mlip.protocol import MlipProtocol
     from hemiec.engines.protocol import ProtocolReference
     from hemiec.launch.references import KnownPhase
-    from hemiec.thermo.references import ReferencePhase
+    from hemiec.thermo.references.table import ReferencePhase
 
 _protocol = click.option(
     "--protocol",
@@ -240,7 +240,7 @@ def _add_file(file: Path, protocol_name: str, dry_run: bool) -> None:
 
 def _add_materials_project(symbols: list[str], protocol_name: str, dry_run: bool) -> None:
     from hemiec.launch.references import request_references, submit_references
-    from hemiec.thermo.materials_project import materials_project_phases
+    from hemiec.thermo.references.materials_project import materials_project_phases
 
     protocol = _reference(protocol_name, "--protocol")
     _potential(protocol_name)

@@ -25,8 +25,8 @@ from hemiec.schemas.validation import validate
 from hemiec.store.campaigns import write_header
 from hemiec.store.database import Database, Document
 from hemiec.store.trust import Trust
-from hemiec.thermo.references import ReferencePhase, all_phases
-from hemiec.thermo.shipped import pack
+from hemiec.thermo.references.shipped import pack
+from hemiec.thermo.references.table import ReferencePhase, all_phases
 from hemiec.workflows.references import reference_record
 
 #: A file that unpacks to more is no file of reference energies: a thousand phases take 3 MB.

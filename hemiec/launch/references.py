@@ -19,8 +19,8 @@ from hemiec.schemas.campaign import CampaignSpec
 from hemiec.schemas.validation import validate
 from hemiec.store.campaigns import write_header
 from hemiec.store.database import Database, Document
-from hemiec.thermo.references import ReferencePhase, all_phases, element_phase
-from hemiec.thermo.shipped import not_converging, shipped_outputs
+from hemiec.thermo.references.shipped import not_converging, shipped_outputs
+from hemiec.thermo.references.table import ReferencePhase, all_phases, element_phase
 from hemiec.workflows.references import (
     REFERENCES,
     ReferenceJobs,

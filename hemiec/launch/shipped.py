@@ -12,7 +12,7 @@ from hemiec import __version__
 from hemiec.engines.mlip.protocol import MlipProtocol
 from hemiec.launch.queue import Queue
 from hemiec.store.database import Database, Document
-from hemiec.thermo.shipped import version_differences
+from hemiec.thermo.references.shipped import version_differences
 
 _DUPLICATE = 11000
 
@@ -28,7 +28,7 @@ def load_shipped(queue: Queue, outputs: Mapping[str, Document], campaign: str) -
     queue
         With the store.
     outputs
-        Uuid to what the job left, as :func:`hemiec.thermo.shipped.shipped_outputs` returns it.
+        Uuid to what the job left, as :func:`hemiec.thermo.references.shipped.shipped_outputs` returns it.
     campaign
         Name of the campaign that lists the jobs.
     """

@@ -63,7 +63,7 @@ class CampaignDoc(Document):
     references: list[PlannedJob] = Field(description="Jobs of the reference phases, which no candidate owns.")
     added_phases: list[dict[str, Any]] = Field(
         default_factory=list,
-        description="Reference phases that users added to hemiec's own, as `hemiec.thermo.references.ReferencePhase`.",
+        description="Reference phases that users added, as `hemiec.thermo.references.table.ReferencePhase`.",
     )
     promotions: list[PlannedJob] = Field(default_factory=list, description="Promotion jobs of its ladder so far.")
     last_submitted: datetime | None = Field(None, description="When it was last submitted, UTC.")

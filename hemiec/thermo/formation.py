@@ -15,7 +15,7 @@ from hemiec.composition.charge import SITE_MULTIPLICITY
 from hemiec.composition.fractions import VACANCY
 from hemiec.errors import ThermoError
 from hemiec.schemas.documents import CandidateSpec
-from hemiec.thermo.references import ReferencePhase, cations, element_phase, is_oxide, oxide_phase
+from hemiec.thermo.references.table import ReferencePhase, cations, element_phase, is_oxide, oxide_phase
 
 
 @dataclass(frozen=True)

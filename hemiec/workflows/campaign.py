@@ -20,8 +20,8 @@ from hemiec.schemas.documents import CandidateSpec
 from hemiec.schemas.ladder import TIERS, TierName
 from hemiec.schemas.validation import read_yaml, validate
 from hemiec.structures.plan import plan_cell
-from hemiec.thermo.references import ReferencePhase, required_phases
-from hemiec.thermo.shipped import not_converging
+from hemiec.thermo.references.shipped import not_converging
+from hemiec.thermo.references.table import ReferencePhase, required_phases
 from hemiec.workflows.candidate import CandidateMaker
 from hemiec.workflows.identity import jobs_of, records_of
 from hemiec.workflows.references import (

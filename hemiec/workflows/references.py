@@ -11,9 +11,9 @@ from jobflow import Flow, Maker
 from hemiec.engines.makers import relax_maker
 from hemiec.engines.mlip.protocol import MlipProtocol
 from hemiec.engines.protocol import load_dft, load_mlip
-from hemiec.thermo.partners import MOBILE, PARTNERS
-from hemiec.thermo.references import ReferencePhase, all_phases
-from hemiec.thermo.shipped import shipped_outputs
+from hemiec.thermo.interfaces.partners import MOBILE, PARTNERS
+from hemiec.thermo.references.shipped import shipped_outputs
+from hemiec.thermo.references.table import ReferencePhase, all_phases
 from hemiec.workflows.identity import identify, record_of, records_of, uuid_of
 from hemiec.workflows.jobs import GivenMomentsMaker
 from hemiec.workflows.solutions import solution_jobs

@@ -9,8 +9,8 @@ from hemiec.engines.mlip.protocol import MlipProtocol
 from hemiec.engines.protocol import load_mlip
 from hemiec.errors import EngineError
 from hemiec.settings import Settings
-from hemiec.thermo.references import all_phases
-from hemiec.thermo.shipped import not_converging, shipped_outputs, shipped_versions, version_differences
+from hemiec.thermo.references.shipped import not_converging, shipped_outputs, shipped_versions, version_differences
+from hemiec.thermo.references.table import all_phases
 from hemiec.workflows.references import reference_uuid
 
 DEFAULT = "mlip-chgnet"

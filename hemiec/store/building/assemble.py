@@ -16,7 +16,7 @@ from hemiec.schemas.transport import HopSummary, TransportSummary
 from hemiec.store.building.formation import energy_from_elements, enthalpy_from_oxides
 from hemiec.store.building.plan import EnergyTier, Plan
 from hemiec.store.building.thermodynamics import energy_above_hull, interface_reaction_energy, thermodynamics
-from hemiec.thermo.references import element_phase
+from hemiec.thermo.references.table import element_phase
 from hemiec.units import EV
 
 

@@ -18,8 +18,8 @@ from hemiec.store.building.plan import Plan
 from hemiec.store.building.vacancies import Vacancies, vacancies
 from hemiec.thermo import THERMO_VERSION
 from hemiec.thermo.phases import PhaseSet
-from hemiec.thermo.references import element_phase, phases_within
-from hemiec.thermo.shipped import not_converging
+from hemiec.thermo.references.shipped import not_converging
+from hemiec.thermo.references.table import element_phase, phases_within
 from hemiec.thermo.uncertainty import ModelError
 
 

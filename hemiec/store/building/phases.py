@@ -15,7 +15,7 @@ from hemiec.engines.settings import ThermoSettings
 from hemiec.store.building.digest import digest
 from hemiec.store.database import Document
 from hemiec.thermo.corrections import corrected_energy_per_atom
-from hemiec.thermo.partners import MOBILE, PARTNERS
+from hemiec.thermo.interfaces.partners import MOBILE, PARTNERS
 from hemiec.thermo.phases import PhaseEnergy, PhaseSet
 
 _SYMBOL = re.compile("[A-Z][a-z]?")

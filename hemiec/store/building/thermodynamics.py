@@ -21,12 +21,12 @@ from hemiec.store.building.formation import corrections_in_words
 from hemiec.store.building.plan import Plan
 from hemiec.thermo import THERMO_VERSION
 from hemiec.thermo.entropy import entropy_doc
-from hemiec.thermo.interfaces import CANDIDATE, interfaces, lacking, worst
-from hemiec.thermo.oxygen import oxygen_doc
-from hemiec.thermo.partners import MOBILE, PARTNERS, Partner
-from hemiec.thermo.stability import hull_doc
+from hemiec.thermo.hull.stability import hull_doc
+from hemiec.thermo.interfaces.partners import MOBILE, PARTNERS, Partner
+from hemiec.thermo.interfaces.reactions import CANDIDATE, interfaces, lacking, worst
+from hemiec.thermo.potentials.oxygen import oxygen_doc
+from hemiec.thermo.potentials.windows import window
 from hemiec.thermo.uncertainty import combined_interval, describe
-from hemiec.thermo.windows import window
 from hemiec.units import EV_PER_ATOM
 
 P = ParamSpec("P")

@@ -11,7 +11,7 @@ from hemiec.ranking.calibration import LEVEL
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.transport import HopSummary, TransportSummary
 from hemiec.store.building.plan import Plan
-from hemiec.thermo.references import element_phase
+from hemiec.thermo.references.table import element_phase
 from hemiec.thermo.uncertainty import ModelError, combined_interval
 from hemiec.units import EV
 

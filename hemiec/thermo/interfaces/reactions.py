@@ -20,11 +20,11 @@ from pymatgen.core import Composition
 
 from hemiec.errors import ThermoError
 from hemiec.schemas.thermo import InterfaceDoc, PhaseAmount, ReactionKink
-from hemiec.thermo.gases import AIR_PO2_BAR, oxygen_chemical_potential
-from hemiec.thermo.openhull import OpenHull, fractions_of, open_hull
-from hemiec.thermo.partners import MOBILE, PARTNERS, Partner
+from hemiec.thermo.hull.open_system import OpenHull, fractions_of, open_hull
+from hemiec.thermo.hull.tie_lines import Kink, kinks_along
+from hemiec.thermo.interfaces.partners import MOBILE, PARTNERS, Partner
 from hemiec.thermo.phases import PhaseEnergy, PhaseSet
-from hemiec.thermo.tielines import Kink, kinks_along
+from hemiec.thermo.potentials.gases import AIR_PO2_BAR, oxygen_chemical_potential
 
 #: Element to the lower and upper end of its chemical potential, in eV.
 Ranges = dict[str, tuple[float, float]]

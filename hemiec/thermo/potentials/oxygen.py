@@ -5,8 +5,9 @@ Every oxygen site i is vacant with the probability of a grand-canonical ensemble
     theta_i = 1 / (1 + exp((E_i + a (delta - delta_0) + mu_O(T, p) + phi(delta)) / kT)),   delta = m <theta_i>
 
 with E_i the formation energy of its vacancy and half an O2 molecule at 0 K, mu_O the chemical potential from the same
-zero (:mod:`hemiec.thermo.gases`), and m oxygen sites per formula unit. That the spread of E_i decides how much oxygen
-leaves a high-entropy perovskite was shown by Potter et al. (arXiv:2504.11587). A vacancy leaves two electrons:
+zero (:mod:`hemiec.thermo.potentials.gases`), and m oxygen sites per formula unit. That the spread of E_i decides how
+much oxygen leaves a high-entropy perovskite was shown by Potter et al. (arXiv:2504.11587). A vacancy leaves two
+electrons:
 
 - *localised* on B ions, of which a share f is reduced (Fe+4 to Fe+3 in SrFeO3, Fe+3 to Fe+2 in LaFeO3). Their mixing
   entropy adds ``phi = 2 kT ln(f / (1 - f))``, which for one site energy is the law of mass action of defect chemistry.
@@ -32,8 +33,8 @@ from hemiec.errors import ThermoError
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.thermo import OxygenDoc
-from hemiec.thermo.gases import AIR_PO2_BAR, oxygen_chemical_potential
-from hemiec.thermo.redox import RedoxCouple, couple_range, redox_couple, valence_range
+from hemiec.thermo.potentials.gases import AIR_PO2_BAR, oxygen_chemical_potential
+from hemiec.thermo.potentials.redox import RedoxCouple, couple_range, redox_couple, valence_range
 from hemiec.units import BOLTZMANN_EV_PER_K
 
 Floats = NDArray[np.float64]

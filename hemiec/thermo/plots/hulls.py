@@ -1,6 +1,6 @@
 """Figures of a convex hull itself: a cut along one line of compositions, and a triangle of three compounds.
 
-As in :mod:`hemiec.thermo.plots`, every function returns a figure of its own that nothing keeps open.
+As in :mod:`hemiec.thermo.plots.candidate`, every function returns a figure of its own that nothing keeps open.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pymatgen.core import Composition
 
 from hemiec.errors import InputError
 from hemiec.figures import BLUE, GREY, VERMILION, empty_figure, figure_with_axes
-from hemiec.thermo.figure_text import COLUMN, SMALL, formula_text
-from hemiec.thermo.hull import Hull
+from hemiec.thermo.hull.convex import Hull
 from hemiec.thermo.phases import PhaseSet
+from hemiec.thermo.plots.text import COLUMN, SMALL, formula_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,7 +92,7 @@ def hull_cut(
                   label=f"{formula_text(label)}: {1000 * above:+.0f} meV/atom")  # fmt: skip
     axes.axhline(0, color=GREY, linewidth=0.6)
     axes.set(xlim=(0, 1), ylabel="energy from the ends (meV/atom)",
-             xlabel=f"share of the atoms, {_name(ends[0])} to {_name(ends[1])}")  # fmt: skip
+             xlabel=f"share of the atoms\n{_name(ends[0])} to {_name(ends[1])}")  # fmt: skip
     axes.margins(y=0.2)
     axes.legend(frameon=False, fontsize=SMALL, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
     return figure

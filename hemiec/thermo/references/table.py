@@ -16,7 +16,7 @@ from hemiec.composition.fractions import VACANCY
 from hemiec.errors import ThermoError
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.schemas.quantity import Document
-from hemiec.thermo.prototypes import expand
+from hemiec.thermo.references.prototypes import expand
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -98,7 +98,7 @@ def _from_spacegroup(
 
 @cache
 def _table(name: str) -> dict[str, Any]:
-    text = (resources.files("hemiec.thermo") / f"{name}.yaml").read_text(encoding="utf-8")
+    text = (resources.files("hemiec.thermo.references") / f"{name}.yaml").read_text(encoding="utf-8")
     # The C loader is ten times as fast, where PyYAML was built with it.
     table: dict[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return table

@@ -2,8 +2,8 @@
 
 Every function takes documents of :mod:`hemiec.schemas.thermo` and returns a :class:`matplotlib.figure.Figure` of its
 own, one column wide, without pyplot: nothing is shown or kept open. Save it with ``figure.savefig("name.pdf")``.
-Interface reactions are drawn by :mod:`hemiec.thermo.interface_plots`, hulls through a set of phases by
-:mod:`hemiec.thermo.hull_plots`.
+Interface reactions are drawn by :mod:`hemiec.thermo.plots.interfaces`, hulls through a set of phases by
+:mod:`hemiec.thermo.plots.hulls`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from hemiec.errors import InputError
 from hemiec.figures import BLUE, ORANGE, VERMILION, bare, empty_figure, figure_with_axes
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.thermo import EntropyDoc, HullDoc, OxygenDoc, PhaseAmount, Thermodynamics, WindowDoc
-from hemiec.thermo.figure_text import COLUMN, LETTERS, SMALL, formula_text, products_text, signed
-from hemiec.thermo.interface_plots import by_partner, interface
+from hemiec.thermo.plots.interfaces import by_partner, interface
+from hemiec.thermo.plots.text import COLUMN, LETTERS, SMALL, formula_text, products_text, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from pymatgen.core import Composition
 from hemiec.composition.fractions import VACANCY
 from hemiec.errors import ThermoError
 from hemiec.schemas.documents import CandidateSpec
-from hemiec.thermo.facets import AMOUNT_TOLERANCE, Facets
+from hemiec.thermo.hull.facets import AMOUNT_TOLERANCE, Facets
 from hemiec.thermo.phases import PhaseEnergy, PhaseSet
 
 _KEPT_SYSTEMS = 256

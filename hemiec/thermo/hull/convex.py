@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pymatgen.core import Composition
 
 from hemiec.errors import ThermoError
-from hemiec.thermo.facets import AMOUNT_TOLERANCE, Facets, Floats
+from hemiec.thermo.hull.facets import AMOUNT_TOLERANCE, Facets, Floats
 from hemiec.thermo.phases import PhaseEnergy, PhaseSet
 
 #: Systems whose facets are kept: a campaign has tens.
@@ -40,7 +40,7 @@ class Hull:
     """Convex hull at 0 K of the phases of a chemical system.
 
     Of several polymorphs the lowest counts. The numbers are those of pymatgen's PhaseDiagram; that one makes the whole
-    hull and goes through all of its facets for every composition, this one (:mod:`hemiec.thermo.facets`) does not.
+    hull and goes through all of its facets for every composition, this one (:mod:`hemiec.thermo.hull.facets`) does not.
 
     Parameters
     ----------

@@ -13,8 +13,8 @@ from hemiec.errors import ThermoError
 from hemiec.schemas.documents import CandidateSpec
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.thermo import HullDoc, PhaseAmount
-from hemiec.thermo.hull import Decomposition, Hull, hull_of
-from hemiec.thermo.ordered import ordered_mixture
+from hemiec.thermo.hull.convex import Decomposition, Hull, hull_of
+from hemiec.thermo.hull.ordered import ordered_mixture
 from hemiec.thermo.phases import PhaseSet
 from hemiec.thermo.uncertainty import ModelError, combined_interval, describe
 from hemiec.units import EV_PER_ATOM

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from hemiec.errors import ThermoError
-from hemiec.thermo.facets import Facet, Facets, Floats
+from hemiec.thermo.hull.facets import Facet, Facets, Floats
 
 #: Atomic share of the trace of each element: above the tolerance of facets (1e-9), and products of it are left out.
 _TRACE = 1e-7

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from pymatgen.core import Composition
 
-from hemiec.thermo.facets import Facets, Floats
+from hemiec.thermo.hull.facets import Facets, Floats
 from hemiec.thermo.phases import PhaseEnergy, PhaseSet
 
 #: Reduced formula of an element where it is not its symbol.

@@ -1,7 +1,8 @@
 """Energies of reference phases that come with hemiec, as the store would hold them had the jobs run there.
 
-One file per protocol in ``hemiec/thermo/shipped``, made by :func:`pack` from outputs of the very jobs that a user would
-run. They are found by the hash of the protocol's physics: another model or other settings, and none of them is used.
+One file per protocol in ``hemiec/thermo/references/energies``, made by :func:`pack` from outputs of the very jobs that
+a user would run. They are found by the hash of the protocol's physics: another model or other settings, and none of
+them is used.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _DECISIVE = ("chgnet", "sevenn")
 
 @lru_cache(maxsize=8)
 def _contents(protocol_hash: str) -> Mapping[str, Any]:
-    for file in (resources.files("hemiec.thermo") / "shipped").iterdir():
+    for file in (resources.files("hemiec.thermo.references") / "energies").iterdir():
         if file.name.endswith(".json.gz"):
             content: dict[str, Any] = json.loads(gzip.decompress(file.read_bytes()))
             if content["protocol_hash"] == protocol_hash:

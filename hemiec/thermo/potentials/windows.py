@@ -22,8 +22,8 @@ from scipy.optimize import linprog
 
 from hemiec.errors import ThermoError
 from hemiec.schemas.thermo import PhaseAmount, WindowDoc
-from hemiec.thermo.gases import log10_oxygen_pressure
 from hemiec.thermo.phases import PhaseEnergy, PhaseSet
+from hemiec.thermo.potentials.gases import log10_oxygen_pressure
 
 Floats = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hemiec.errors import InputError
 from hemiec.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, bare, empty_figure
 from hemiec.schemas.thermo import InterfaceDoc, ReactionKink
-from hemiec.thermo.figure_text import COLUMN, LETTERS, SMALL, formula_text, products_text, signed
+from hemiec.thermo.plots.text import COLUMN, LETTERS, SMALL, formula_text, products_text, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,9 +24,9 @@ _NO_JUMP = 1e-3
 def interface(curves: Sequence[InterfaceDoc], *, label: str = "") -> Figure:
     """Return reaction energy against mixing fraction with one partner, and the jumps of the chemical potentials.
 
-    Above the first curve, which is the closed one in :func:`hemiec.thermo.plots.figures`; below it the others, on a
-    scale of their own.
-    The deepest kinks of the first are numbered, with their products in a list; the worst is always among them.
+    Above the first curve, which is the closed one in :func:`hemiec.thermo.plots.candidate.figures`; below it the
+    others, on a scale of their own. The deepest kinks of the first are numbered, with their products in a list; the
+    worst is always among them.
 
     Raises
     ------

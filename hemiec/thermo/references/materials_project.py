@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hemiec.errors import HemiecError, InputError, ThermoError
-from hemiec.thermo.references import MOLECULES, ReferencePhase, phases_within
+from hemiec.thermo.references.table import MOLECULES, ReferencePhase, phases_within
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

@@ -1,0 +1,1 @@
+"""Reactions of candidates with lithium and solid electrolytes."""

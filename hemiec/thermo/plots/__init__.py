@@ -1,0 +1,1 @@
+"""Figures of thermodynamics, for papers and the shell."""

@@ -1,0 +1,1 @@
+"""Chemical potentials of oxygen and lithium: deficiency, windows, voltages."""

@@ -1,0 +1,1 @@
+"""Reference phases: their tables, structures, and the energies that come with hemiec."""
