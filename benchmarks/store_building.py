@@ -50,7 +50,7 @@ _SPACE = {
 _BATCH = 1_000
 #: Of the candidates in which nothing has changed, so many are different; the others are copies under other names.
 _DISTINCT = 50_000
-COLLECTIONS = ("candidates", "hops", "transport", "structures", "optimade")
+COLLECTIONS = ("candidates", "hops", "transport", "thermodynamics", "structures", "optimade")
 
 
 def fill(database: Database, n: int, *, outputs: bool) -> None:
