@@ -351,7 +351,7 @@ def test_a_build_for_another_reason_keeps_what_is_stored(
     moment = (STARTED + timedelta(days=2)).isoformat(timespec="microseconds")
     database["outputs"].update_one({"uuid": basin}, {"$set": {"output.energy_per_atom": -8.5, "completed_at": moment}})
     assert rebuilt(database) == {first} and len(calls) == 1
-    for module in ("cells", "inputs"):
+    for module in ("cells", "shared"):
         monkeypatch.setattr(f"hemiec.store.building.{module}.THERMO_VERSION", thermodynamics.THERMO_VERSION + 1)
     assert rebuilt(database) == set(ids(made)) and len(calls) == 3
 

@@ -17,7 +17,7 @@ from hemiec.ranking.shipped import shipped_calibrations
 from hemiec.schemas.calculations import GapDoc
 from hemiec.schemas.documents import BasinDoc, SqsDoc
 from hemiec.schemas.transport import HopNetworkDoc, SampleDoc, TransportSummary
-from hemiec.store.building import builder, changes, feeds, inputs, writing
+from hemiec.store.building import builder, changes, feeds, shared, writing
 from hemiec.store.building.builder import build, update
 from hemiec.store.calibration import save_calibration
 from hemiec.store.campaigns import write_header, write_plans
@@ -208,8 +208,8 @@ def test_a_new_version_of_the_builder_rebuilds_everything(
     database: Database, made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(database)
-    for module in (inputs, writing):
-        monkeypatch.setattr(module, "BUILDER_VERSION", inputs.BUILDER_VERSION + 1)
+    for module in (shared, writing):
+        monkeypatch.setattr(module, "BUILDER_VERSION", shared.BUILDER_VERSION + 1)
     assert rebuilt(database) == set(ids(made))
     assert rebuilt(database) == set()
 
@@ -288,7 +288,7 @@ def test_what_cannot_be_built_keeps_its_documents_and_is_listed(
     assert content(database) == good
     (noted,) = database["build_failures"].find()
     assert noted["candidate_id"] == name and noted["error"] == "KeyError: 'structure'"
-    assert noted["builder_version"] == inputs.BUILDER_VERSION and noted["input_hash"] != built_hashes(database)[name]
+    assert noted["builder_version"] == shared.BUILDER_VERSION and noted["input_hash"] != built_hashes(database)[name]
     # It is not tried in the same state again, unless that is asked for.
     calls: list[str] = []
     real = builder.build_one

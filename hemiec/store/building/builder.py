@@ -16,18 +16,10 @@ from hemiec.store.building.changes import Changes, find_changes, remember
 from hemiec.store.building.documents import Built, build_one
 from hemiec.store.building.failed_jobs import record_failed_jobs
 from hemiec.store.building.feeds import server_time
-from hemiec.store.building.inputs import (
-    BUILDER_VERSION,
-    Header,
-    Inputs,
-    Shared,
-    all_plans,
-    fill_outputs,
-    read_inputs,
-    read_plans,
-)
+from hemiec.store.building.inputs import Inputs, all_plans, fill_outputs, read_inputs, read_plans
 from hemiec.store.building.orphans import forget_dropped
 from hemiec.store.building.references import stale_references
+from hemiec.store.building.shared import BUILDER_VERSION, Header, Shared
 from hemiec.store.building.writing import (
     FAILURES,
     Written,

@@ -24,7 +24,7 @@ from hemiec.store.building.feeds import (
     trace_of,
     written_in,
 )
-from hemiec.store.building.inputs import Shared, read_shared
+from hemiec.store.building.shared import Shared, read_shared
 from hemiec.store.building.writing import PARTS, text_of
 from hemiec.store.campaigns import BUILDS
 from hemiec.store.database import Database, Document

@@ -14,9 +14,10 @@ from hemiec.schemas.documents import PROPERTIES, CandidateDoc, CandidateResult, 
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.stored import StructureDoc
 from hemiec.store.building.assemble import assemble
-from hemiec.store.building.inputs import BUILDER_VERSION, Header, Inputs
+from hemiec.store.building.inputs import Inputs
 from hemiec.store.building.optimade import optimade_entries
 from hemiec.store.building.plan import Plan
+from hemiec.store.building.shared import BUILDER_VERSION, Header
 from hemiec.store.building.structures import structure_docs
 from hemiec.store.candidates import composition_of, documents_of
 from hemiec.store.database import Document

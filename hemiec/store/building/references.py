@@ -6,8 +6,8 @@ from datetime import datetime
 from math import isfinite
 
 from hemiec.schemas.documents import SCHEMA_VERSION, ReferenceDoc
-from hemiec.store.building.inputs import Shared, read_structures
 from hemiec.store.building.plan import energies_of
+from hemiec.store.building.shared import Shared, read_structures
 from hemiec.store.candidates import formula_composition
 from hemiec.store.database import Database, Document
 

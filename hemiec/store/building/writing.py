@@ -19,7 +19,7 @@ from hemiec.schemas.documents import SCHEMA_VERSION
 from hemiec.store.building.documents import Built
 from hemiec.store.building.feeds import server_time
 from hemiec.store.building.imported import leave_imported
-from hemiec.store.building.inputs import BUILDER_VERSION
+from hemiec.store.building.shared import BUILDER_VERSION
 from hemiec.store.database import Database, Document
 
 #: Collection of what belongs to candidates to its key.
