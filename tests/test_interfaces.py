@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -14,16 +13,14 @@ import yaml
 from pymatgen.analysis.interface_reactions import GrandPotentialInterfacialReactivity, InterfacialReactivity
 from pymatgen.analysis.phase_diagram import GrandPotentialPhaseDiagram, PDEntry, PhaseDiagram
 from pymatgen.core import Composition, Element
+from shipped_phases import shipped
 
-from hemiec.engines.protocol import load_mlip
 from hemiec.errors import ThermoError
 from hemiec.schemas.thermo import InterfaceDoc, ReactionKink
-from hemiec.thermo.corrections import corrected_energy_per_atom
 from hemiec.thermo.hull.convex import Hull
 from hemiec.thermo.interfaces.partners import PARTNERS, Partner
 from hemiec.thermo.interfaces.reactions import CANDIDATE, CLOSED, CONDITIONS, Condition, interfaces, lacking, worst
 from hemiec.thermo.phases import PhaseEnergy, PhaseSet
-from hemiec.thermo.references.shipped import shipped_outputs
 from hemiec.thermo.references.table import ReferencePhase, all_phases, element_phase
 
 LITHIUM = Partner("Li", (("Li", 1.0),), "electrode", "metal")
@@ -402,20 +399,6 @@ def test_every_partner_and_its_elements_are_in_the_tables() -> None:
 
 
 # CHGNet's shipped energies against published reactions of LiCoO2
-
-
-@cache
-def shipped() -> PhaseSet:
-    protocol = load_mlip("mlip-chgnet")
-    found = []
-    for uuid, document in shipped_outputs(protocol.hash_of("relax")).items():
-        phase_id = document["metadata"]["hemiec"]["phase_id"]
-        composition = Composition(phase_id.split("-")[0])
-        energy = corrected_energy_per_atom(
-            phase_id, composition, document["output"]["energy_per_atom"], protocol.thermo
-        )
-        found.append(PhaseEnergy(phase_id, composition, energy, protocol.hash, uuid))
-    return PhaseSet(found)
 
 
 def test_lithium_cobalt_oxide_reacts_with_sulfides_and_hardly_with_garnet() -> None:

@@ -6,21 +6,18 @@ All energies but those of the last section are invented, in eV per formula unit 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 
 import numpy as np
 import pytest
 from pymatgen.analysis.phase_diagram import GrandPotentialPhaseDiagram, PDEntry, PhaseDiagram
 from pymatgen.core import Composition, Element
+from shipped_phases import shipped
 
-from hemiec.engines.protocol import load_mlip
 from hemiec.errors import ThermoError
 from hemiec.schemas.thermo import PhaseAmount, WindowDoc
-from hemiec.thermo.corrections import corrected_energy_per_atom
 from hemiec.thermo.phases import PhaseEnergy, PhaseSet
 from hemiec.thermo.potentials.gases import oxygen_chemical_potential
 from hemiec.thermo.potentials.windows import window, windows
-from hemiec.thermo.references.shipped import shipped_outputs
 
 #: Energies of the elements, in eV/atom, that must not change any window.
 ZERO = {"Li": -1.9, "P": -5.4, "S": -4.1, "O": -4.9, "La": -4.9, "Sr": -1.7, "Fe": -8.2, "Co": -7.1}
@@ -277,21 +274,6 @@ def test_protocols_never_meet() -> None:
 
 
 # Known electrolytes with the shipped energies
-
-
-@cache
-def shipped() -> PhaseSet:
-    """Return all phases that are shipped with CHGNet."""
-    protocol = load_mlip("mlip-chgnet")
-    found = []
-    for uuid, document in shipped_outputs(protocol.hash_of("relax")).items():
-        phase_id = document["metadata"]["hemiec"]["phase_id"]
-        composition = Composition(phase_id.split("-")[0])
-        energy = corrected_energy_per_atom(
-            phase_id, composition, document["output"]["energy_per_atom"], protocol.thermo
-        )
-        found.append(PhaseEnergy(phase_id, composition, energy, protocol.hash, uuid))
-    return PhaseSet(found)
 
 
 #: Published windows against Li/Li+ in V: Zhu, He and Mo (doi:10.1021/acsami.5b07517), by density functional theory.
