@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-from hemiec.ranking.regression import fit_line
+from hemiec.ranking.calibration.regression import fit_line
 
 BASE = {"cells": 12, "points": (2, 4), "icc": 0.6, "slope": 1.2, "shift": 0.2, "bend": 0.2, "ratio": 2.0, "sd": 0.12}
 TWO = {"points": (2, 2), "icc": 0.7, "sd": 0.1}

@@ -13,7 +13,7 @@ from job_outputs import STARTED, finish, made_document, plan_outputs, put, refer
 
 from hemiec.cli.build import build as build_command
 from hemiec.errors import StoreError
-from hemiec.ranking.shipped import shipped_calibrations
+from hemiec.ranking.calibration.shipped import shipped_calibrations
 from hemiec.schemas.calculations import GapDoc
 from hemiec.schemas.documents import BasinDoc, SqsDoc
 from hemiec.schemas.transport import HopNetworkDoc, SampleDoc, TransportSummary

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from hemiec.cli.main import cli
 from hemiec.engines.protocol import load_dft, load_mlip
 from hemiec.errors import InputError
-from hemiec.ranking.calibration import (
+from hemiec.ranking.calibration.fit import (
     calibrated,
     calibrated_result,
     fit_calibrations,
@@ -26,8 +26,8 @@ from hemiec.ranking.calibration import (
     open_shell_fraction,
     predict,
 )
-from hemiec.ranking.regression import fit_line
-from hemiec.ranking.shipped import read_set, shipped_calibrations, shipped_sets
+from hemiec.ranking.calibration.regression import fit_line
+from hemiec.ranking.calibration.shipped import read_set, shipped_calibrations, shipped_sets
 from hemiec.schemas.calibration import CalibrationDoc, CalibrationPoint, CalibrationSet
 from hemiec.schemas.documents import CandidateDoc, CandidateResult, CandidateSpec
 from hemiec.schemas.quantity import Quantity

@@ -18,8 +18,8 @@ from thermo_examples import amounts, hull, quantity, reaction, thermodynamics, w
 from transport_examples import dynamics, summary
 
 from hemiec.ranking.definition import DEFAULT
-from hemiec.ranking.report import profile, to_html
-from hemiec.ranking.text import chemical, interval, number, plotly_formula, spread
+from hemiec.ranking.report.page import profile, to_html
+from hemiec.ranking.report.text import chemical, interval, number, plotly_formula, spread
 from hemiec.schemas.calculations import GapStart
 from hemiec.schemas.leaderboard import LeaderboardDoc, LeaderboardEntry
 from hemiec.schemas.quantity import Quantity

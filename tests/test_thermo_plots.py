@@ -33,7 +33,7 @@ from hemiec.cli.main import cli
 from hemiec.cli.thermodynamics import in_words, thermodynamics_lines
 from hemiec.composition.formula import candidate_from_formula
 from hemiec.errors import InputError
-from hemiec.ranking.thermo_panels import products, thermo_facts, thermo_panels, window_text, worst_products
+from hemiec.ranking.report.thermo_panels import products, thermo_facts, thermo_panels, window_text, worst_products
 from hemiec.schemas.quantity import Quantity
 from hemiec.settings import Settings
 from hemiec.store.database import open_database

@@ -12,7 +12,7 @@ from mpl_toolkits.mplot3d.art3d import Line3DCollection
 from transport_examples import TEMPERATURES, dynamics, summary
 
 from hemiec.errors import InputError
-from hemiec.ranking.transport_panels import hops_for, order_panel, transport_panels
+from hemiec.ranking.report.transport_panels import hops_for, order_panel, transport_panels
 from hemiec.schemas.leaderboard import LeaderboardEntry
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.transport import Band

@@ -46,8 +46,8 @@ def calibrate(files: tuple[Path, ...], no_shipped: bool, dry_run: bool, plot: Pa
       hemiec calibrate
       hemiec calibrate --dry-run --plot parity.png
     """
-    from hemiec.ranking.calibration import fit_calibrations
-    from hemiec.ranking.shipped import read_set, shipped_sets
+    from hemiec.ranking.calibration.fit import fit_calibrations
+    from hemiec.ranking.calibration.shipped import read_set, shipped_sets
     from hemiec.store.calibration import collect_points, save_calibration
 
     points: list[CalibrationPoint] = [point for file in files for point in read_set(file).points]
@@ -126,7 +126,7 @@ def _draw(calibrations: list[CalibrationDoc], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    from hemiec.ranking.calibration import chemistry_class, points_of_fit, predict
+    from hemiec.ranking.calibration.fit import chemistry_class, points_of_fit, predict
 
     fits = [(calibration, fit) for calibration in calibrations for fit in calibration.fits]
     if not fits:

@@ -46,7 +46,7 @@ def run(ctx: click.Context, campaign: Path, workers: int | None, html: Path | No
     from hemiec.launch.fireworks.crew import Crew
     from hemiec.launch.status import read_status, stopped_reasons
     from hemiec.launch.submit import submit as submit_campaign
-    from hemiec.ranking.report import to_html
+    from hemiec.ranking.report.page import to_html
     from hemiec.store.building.builder import build
     from hemiec.store.leaderboards import save_leaderboard
     from hemiec.workflows.campaign import load_campaign

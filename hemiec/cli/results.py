@@ -32,7 +32,7 @@ def rank(
       hemiec rank analysis/leaderboards/solid-electrolyte.yaml --html report.html
       hemiec rank --campaign quickstart --save
     """
-    from hemiec.ranking.report import to_html
+    from hemiec.ranking.report.page import to_html
     from hemiec.store.leaderboards import save_leaderboard
 
     with store(read_only=not save) as (_, database):

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from pymongo import DESCENDING
 
 from hemiec.errors import StoreError
-from hemiec.ranking.calibration import MODEL, fit_calibrations, open_shell_fraction
-from hemiec.ranking.shipped import shipped_calibrations
+from hemiec.ranking.calibration.fit import MODEL, fit_calibrations, open_shell_fraction
+from hemiec.ranking.calibration.shipped import shipped_calibrations
 from hemiec.schemas.calibration import CalibrationDoc, CalibrationPoint
 from hemiec.schemas.documents import CandidateDoc, CandidateResult
 from hemiec.store.candidates import read_candidates

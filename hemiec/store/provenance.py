@@ -12,7 +12,7 @@ from typing import Any
 from hemiec.engines.mlip.protocol import MlipProtocol
 from hemiec.engines.protocol import Protocol, load_protocol
 from hemiec.errors import CampaignError, InputError, did_you_mean
-from hemiec.ranking.shipped import shipped_calibrations
+from hemiec.ranking.calibration.shipped import shipped_calibrations
 from hemiec.schemas.documents import PROPERTIES, CandidateDoc, CandidateResult, CandidateSpec
 from hemiec.schemas.provenance import (
     CalibrationTrace,

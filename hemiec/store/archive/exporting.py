@@ -26,7 +26,7 @@ from pymatgen.io.vasp import Poscar
 
 from hemiec import __version__
 from hemiec.errors import InputError, StoreError
-from hemiec.ranking.shipped import shipped_calibrations
+from hemiec.ranking.calibration.shipped import shipped_calibrations
 from hemiec.schemas.campaign import CampaignSpec
 from hemiec.schemas.documents import APART, SCHEMA_VERSION, CandidateDoc
 from hemiec.schemas.provenance import Provenance

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from hemiec.errors import HemiecError
-from hemiec.ranking.calibration import calibrated_result
+from hemiec.ranking.calibration.fit import calibrated_result
 from hemiec.schemas.calibration import CalibrationDoc
 from hemiec.schemas.documents import PROPERTIES, CandidateDoc, CandidateResult, CandidateSpec
 from hemiec.schemas.quantity import Quantity

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import mean, median, stdev
 
 from hemiec.errors import ThermoError
-from hemiec.ranking.calibration import LEVEL
+from hemiec.ranking.calibration.fit import LEVEL
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.transport import HopSummary, TransportSummary
 from hemiec.store.building.plan import Plan

@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from hemiec.ranking.export import COLUMNS, CORRECTED, MISSING, Column, distinct_methods, method_mark, missing_reasons
 from hemiec.ranking.leaderboard import quantity
-from hemiec.ranking.text import chemical, interval, number, plotly_text, spread
-from hemiec.ranking.thermo_panels import (
+from hemiec.ranking.report.text import chemical, interval, number, plotly_text, spread
+from hemiec.ranking.report.thermo_panels import (
     PARTS,
     curve_name,
     pressures,
@@ -21,12 +21,12 @@ from hemiec.ranking.thermo_panels import (
     window_text,
     worst_products,
 )
-from hemiec.ranking.transport_panels import MOST_RANKS, band, hops_for, order_panel, scientific, transport_panels
+from hemiec.ranking.report.transport_panels import MOST_RANKS, band, hops_for, order_panel, scientific, transport_panels
 from hemiec.schemas.leaderboard import LeaderboardDoc, LeaderboardEntry
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.transport import HopSummary
 
-TEMPLATE = "report.html.jinja"
+TEMPLATE = "page.html.jinja"
 #: The properties that are always drawn against each other, in pairs; others are if they count or say of stability.
 DRAWN = tuple(
     column for column in COLUMNS
@@ -52,7 +52,7 @@ def to_html(doc: LeaderboardDoc) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = Environment(
-        loader=PackageLoader("hemiec.ranking", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("hemiec.ranking.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["chemical"] = chemical

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from hemiec.errors import InputError
-from hemiec.ranking.calibration import fit_calibrations
+from hemiec.ranking.calibration.fit import fit_calibrations
 from hemiec.schemas.calibration import CalibrationDoc, CalibrationSet
 
 

@@ -17,7 +17,7 @@ from pymatgen.core import Element
 
 import hemiec
 from hemiec.errors import InputError
-from hemiec.ranking.regression import MIN_POINTS, Line, Parameter, Prediction, fit_line
+from hemiec.ranking.calibration.regression import MIN_POINTS, Line, Parameter, Prediction, fit_line
 from hemiec.schemas.calibration import (
     CalibratedProperty,
     CalibrationDoc,
