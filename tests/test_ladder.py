@@ -27,9 +27,9 @@ from hemiec.launch.submit import plan_submission, submit
 from hemiec.launch.tiers import TierState, admit
 from hemiec.ranking.leaderboard import score
 from hemiec.ranking.promotion import probabilities_in_top, promote
+from hemiec.schemas.definition import Criterion
 from hemiec.schemas.documents import PROPERTIES, CandidateResult
 from hemiec.schemas.ladder import PROPERTY_TIER, TIERS, JudgedValue, PromotionDoc, PromotionEntry, PromotionRule, Tier
-from hemiec.schemas.leaderboard import Criterion
 from hemiec.settings import Settings
 from hemiec.store.building.builder import build
 from hemiec.store.campaigns import plans_of

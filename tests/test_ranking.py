@@ -20,8 +20,9 @@ from hemiec.ranking.definition import DEFAULT, LeaderboardDefinition, load_defin
 from hemiec.ranking.export import to_csv, to_json, to_table
 from hemiec.ranking.leaderboard import pareto_layers, rank, score, shown_result
 from hemiec.schemas.calculations import GapStart
+from hemiec.schemas.definition import Criterion
 from hemiec.schemas.documents import PROPERTIES, CandidateDoc, CandidateResult, CandidateSpec
-from hemiec.schemas.leaderboard import Criterion, LeaderboardDoc
+from hemiec.schemas.leaderboard import LeaderboardDoc
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.transport import HopSummary
 from hemiec.store.candidates import composition_of

@@ -10,8 +10,8 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from hemiec.errors import InputError, did_you_mean
+from hemiec.schemas.definition import Criterion
 from hemiec.schemas.documents import PROPERTIES
-from hemiec.schemas.leaderboard import Criterion
 from hemiec.schemas.quantity import Document
 
 Direction = Literal["minimise", "maximise"]

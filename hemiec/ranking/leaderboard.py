@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 import hemiec
 from hemiec.errors import InputError
 from hemiec.ranking.definition import LeaderboardDefinition
+from hemiec.schemas.definition import Criterion
 from hemiec.schemas.documents import PROPERTIES, CandidateDoc, CandidateResult
-from hemiec.schemas.leaderboard import Criterion, LeaderboardDoc, LeaderboardEntry
+from hemiec.schemas.leaderboard import LeaderboardDoc, LeaderboardEntry
 from hemiec.schemas.quantity import Quantity
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Literal
 
 from pydantic import Field, model_validator
 
 from hemiec.schemas.calculations import GapStart
+from hemiec.schemas.definition import Criterion, Ties
 from hemiec.schemas.documents import (
     APART,
     SCHEMA_VERSION,
@@ -21,14 +21,35 @@ from hemiec.schemas.thermo import Thermodynamics
 from hemiec.schemas.transport import HopSummary, TransportSummary
 
 
-class Criterion(Document):
-    """One property that counts, in which direction, how much, and on which scale."""
+class Doubt(Document):
+    """One thing about a candidate's numbers that a reader should know before trusting its rank."""
 
-    property: str = Field(description="Name of a quantity of CandidateDoc.")
-    direction: Literal["minimise", "maximise"] = Field(description="Which way is better.")
-    weight: float = Field(1.0, gt=0, description="Weight in the score; unit 1.")
-    best: float = Field(description="Value that scores 1, in the property's unit.")
-    worst: float = Field(description="Value that scores 0, in the property's unit.")
+    code: str = Field(description="Kind of doubt: lower case and hyphens.")
+    property: str | None = Field(None, description="The property that it concerns; null if all.")
+    text: str = Field(description="One sentence for people.")
+
+
+class RankUncertainty(Document):
+    """Where a candidate may stand, from draws of every value from its interval."""
+
+    expected_rank: float = Field(ge=1, description="Mean of its ranks over the draws; unit 1.")
+    rank_interval: tuple[float, float] = Field(description="5th and 95th percentile of its ranks; unit 1.")
+    score_interval: tuple[float, float] = Field(description="5th and 95th percentile of its scores, 0 to 1; unit 1.")
+    probability_top: float = Field(ge=0, le=1, description="Share of draws in which it is in the top; unit 1.")
+    probability_pareto: float = Field(
+        ge=0, le=1, description="Share of draws in which no other candidate is better in every criterion; unit 1."
+    )
+
+
+class WeightRange(Document):
+    """How far one weight can move, the others as they are, before another candidate wins."""
+
+    property: str = Field(description="The criterion.")
+    weight: float = Field(description="Its weight; unit 1.")
+    low: float = Field(ge=0, description="Smallest weight with the same winner; 0 if it may go; unit 1.")
+    high: float | None = Field(description="Largest weight with the same winner; null if there is none; unit 1.")
+    winner_below: str | None = Field(None, description="candidate_id that wins below `low`; null if none does.")
+    winner_above: str | None = Field(None, description="candidate_id that wins above `high`; null if none does.")
 
 
 class LeaderboardEntry(Document):
@@ -65,6 +86,11 @@ class LeaderboardEntry(Document):
     tolerance_factor: float | None = Field(None, description="Goldschmidt tolerance factor; unit 1.")
     bartel_tau: float | None = Field(None, description="Tolerance factor of Bartel et al.; unit 1.")
     configurational_entropy: float = Field(description="Ideal, per formula unit, in units of R.")
+    missing: list[str] = Field(default_factory=list, description="Criteria that it has no value for.")
+    doubts: list[Doubt] = Field(default_factory=list, description="What a reader should know of its numbers.")
+    uncertainty: RankUncertainty | None = Field(
+        None, description="Where it may stand, from draws; null if it is not ranked."
+    )
     n_atoms: int | None = Field(None, description="Atoms in the SQS cell; unit 1.")
     shortest_image_distance: float | None = Field(None, description="Between periodic images, in angstrom.")
     warren_cowley_rms: float | None = Field(None, description="SQS error wc4; unit 1.")
@@ -93,6 +119,15 @@ class LeaderboardHeader(Document):
     description: str = Field("", description="What the leaderboard is for.")
     campaign: str | None = Field(None, description="Only candidates of this campaign; null for all in the store.")
     criteria: list[Criterion] = Field(description="What the rank was made of.")
+    where: str = Field("", description="Condition that its candidates fulfil, in the language of `hemiec query`.")
+    ties: Ties = Field(default_factory=Ties, description="What candidates of equal score got.")
+    draws: int = Field(0, ge=0, description="Random draws behind the probabilities; 0 if there are none; unit 1.")
+    top: int = Field(10, ge=1, description="Ranks that count as the top; unit 1.")
+    seed: int = Field(0, ge=0, description="Seed of the draws; unit 1.")
+    sensitivity: list[WeightRange] = Field(
+        default_factory=list, description="How far each weight can move before another candidate wins."
+    )
+    snapshot_id: str | None = Field(None, description="Snapshot that it was ranked from; null if from the store.")
     created_at: datetime = Field(description="When it was ranked, UTC.")
     versions: dict[str, str] = Field(description="Version of hemiec.")
 
