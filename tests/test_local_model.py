@@ -284,6 +284,17 @@ def test_nothing_computed_leaves_what_is_expected_of_any_cell() -> None:
     assert 0.1 < E.std(axis=1).mean() < 0.5
 
 
+def test_a_network_of_a_single_hop_needs_no_computed_one() -> None:
+    start, end, image = undirected([0], [1], [[0, 0, 0]])
+    network = HopNetwork(9.0 * np.eye(3), np.array([[0.0, 0, 0], [1 / 3, 0, 0]]), start, end, image)
+    rng = np.random.default_rng(7)
+    environments = Environments(random_features(rng, 2), random_features(rng, 1))
+    posterior = fit_local_model(environments, network, np.full(2, np.nan), np.full(1, np.nan))
+    E, S = posterior.draw(100, rng)
+    assert E.shape == (100, 2) and S.shape == (100, 1)
+    assert (S[:, 0] >= E.max(axis=1)).all()
+
+
 def test_bad_energies_are_refused() -> None:
     network, environments, sites, saddles = synthetic(6)
     with pytest.raises(InputError, match="81 saddle energies"):

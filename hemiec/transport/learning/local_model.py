@@ -293,7 +293,8 @@ class _Candidate:
     def predict(self, features: Features, rows: BoolArray) -> tuple[FloatArray, FloatArray]:
         """Return mean and covariance of the values of some centres, what no feature explains included."""
         mean, covariance = self.process.predict(_design(features, self.scales)[rows], return_cov=True)
-        return mean + self.offset, covariance
+        # Of a single centre, a process that was fitted to nothing returns a mean without a dimension.
+        return np.reshape(mean, -1) + self.offset, covariance
 
     def left_out(self) -> tuple[FloatArray, FloatArray]:
         """Return the error of predicting each value from the others and its standard deviation.
