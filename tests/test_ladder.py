@@ -25,8 +25,8 @@ from hemiec.launch.ladder import advance
 from hemiec.launch.status import Status, read_status
 from hemiec.launch.submit import plan_submission, submit
 from hemiec.launch.tiers import TierState, admit
-from hemiec.ranking.leaderboard import score
 from hemiec.ranking.promotion import probabilities_in_top, promote
+from hemiec.ranking.scoring import scaled_matrix, scores
 from hemiec.schemas.definition import Criterion
 from hemiec.schemas.documents import PROPERTIES, CandidateResult
 from hemiec.schemas.ladder import PROPERTY_TIER, TIERS, JudgedValue, PromotionDoc, PromotionEntry, PromotionRule, Tier
@@ -127,8 +127,9 @@ def test_weighted_criteria_are_the_score_of_a_leaderboard() -> None:
         for i, (g, t) in enumerate(zip(generator.uniform(-1, 4, 40), generator.uniform(0.7, 1.1, 40), strict=True))
     ]
     criteria = [Criterion.model_validate({"direction": "minimise"} | c) for c in BOTH]
-    scores = {e.candidate_id: score([x.value or 0.0 for x in e.estimates.values()], criteria) for e in some}
-    expected = sorted(scores, key=lambda key: (-round(scores[key], 12), key))[:7]
+    columns = {c.property: np.array([e.estimates[c.property].value or 0.0 for e in some]) for c in criteria}
+    score = dict(zip([e.candidate_id for e in some], scores(scaled_matrix(columns, criteria), criteria), strict=True))
+    expected = sorted(score, key=lambda key: (-round(score[key], 12), key))[:7]
     assert decide(some, top=7, by=BOTH).promoted == expected
     assert decide(some, probability_in_top=7, by=BOTH).promoted == expected
 

@@ -14,17 +14,19 @@ from numpy.typing import NDArray
 
 import hemiec
 from hemiec.errors import InputError
-from hemiec.ranking.leaderboard import pareto_layers
+from hemiec.ranking.pareto import pareto_layers
+from hemiec.ranking.scoring import scaled
+from hemiec.ranking.spread import HalfNormals, half_normals, stream_keys, uniforms
+from hemiec.schemas.definition import Criterion
 from hemiec.schemas.ladder import Decision, JudgedValue, PromotionDoc, PromotionEntry, PromotionRule, TierName
 
 Floats = NDArray[np.float64]
 #: Random draws behind a probability: its standard error is below 0.005.
 N_DRAWS = 10_000
-_CHUNK = 500
+#: Numbers drawn at a time: 8 MB of each criterion.
+_CHUNK = 1_000_000
 #: Probability from which `probability_in_top` promotes, unless the rule says another.
 AT_LEAST = 0.05
-#: 95th percentile of the standard normal distribution: half the width of a 90 % interval in standard deviations.
-_Z95 = 1.6448536269514722
 
 
 def promote(
@@ -78,21 +80,17 @@ def probabilities_in_top(entries: Sequence[PromotionEntry], rule: PromotionRule,
     Every number is drawn independently from the distribution that its 90 % interval or its standard deviation states;
     a number with neither counts as exact. A draw ranks all candidates at once.
     """
-    columns = [_distribution([entry.estimates[c.property] for entry in entries]) for c in rule.by]
-    generator = np.random.default_rng(seed)
+    ids = np.array([entry.candidate_id for entry in entries], dtype=np.str_)
+    spreads = [_spread([entry.estimates[c.property] for entry in entries]) for c in rule.by]
+    keys = [stream_keys(ids, c.property, seed) for c in rule.by]
+    at_once = min(N_DRAWS, max(1, _CHUNK // len(entries)))
     hits = np.zeros(len(entries), dtype=np.int64)
-    for _ in range(N_DRAWS // _CHUNK):
-        normal = generator.standard_normal((_CHUNK, len(entries), len(columns)))
-        drawn = np.stack(
-            [
-                centre + np.where(normal[..., j] < 0, below, above) * normal[..., j]
-                for j, (centre, below, above) in enumerate(columns)
-            ],
-            axis=-1,
-        )
-        best = np.argsort(_costs(drawn, rule), axis=1, kind="stable")[:, :n]
+    for first in range(0, N_DRAWS, at_once):
+        count = min(at_once, N_DRAWS - first)
+        drawn = [spread.at(uniforms(key, first, count)) for spread, key in zip(spreads, keys, strict=True)]
+        best = np.argsort(_costs(np.stack(drawn, axis=-1), rule), axis=1, kind="stable")[:, :n]
         hits += np.bincount(best.ravel(), minlength=len(entries))
-    return hits / (N_DRAWS // _CHUNK * _CHUNK)
+    return hits / N_DRAWS
 
 
 def _decide(entries: list[PromotionEntry], rule: PromotionRule, tier: TierName, seed: int) -> list[Decision]:
@@ -101,13 +99,13 @@ def _decide(entries: list[PromotionEntry], rule: PromotionRule, tier: TierName, 
         return []
     values = np.array([[entry.estimates[c.property].value for c in rule.by] for entry in entries], dtype=np.float64)
     costs = _costs(values, rule)
-    layers: list[int] | None = None
+    layers: NDArray[np.int64] | None = None
     probabilities: Floats | None = None
     if rule.pareto_layers is not None:
         signs = [1.0 if c.direction == "minimise" else -1.0 for c in rule.by]
-        layers = pareto_layers(values * signs)
-        order = sorted(range(len(entries)), key=lambda i: (layers[i], costs[i]))
-        goes_on = [layer <= rule.pareto_layers for layer in layers]
+        layers = pareto_layers(values * signs).tolist()
+        order = [int(i) for i in np.lexsort((costs, layers))]
+        goes_on = [bool(layer <= rule.pareto_layers) for layer in layers]
     elif rule.probability_in_top is not None:
         probabilities = probabilities_in_top(entries, rule, rule.probability_in_top, seed)
         order = sorted(range(len(entries)), key=lambda i: (-probabilities[i], costs[i]))
@@ -119,7 +117,7 @@ def _decide(entries: list[PromotionEntry], rule: PromotionRule, tier: TierName, 
     n_on = sum(goes_on)
     decisions = []
     for rank, i in enumerate(order, start=1):
-        layer = layers[i] if layers is not None else None
+        layer = int(layers[i]) if layers is not None else None
         probability = float(probabilities[i]) if probabilities is not None else None
         standing = _standing(rule, rank, len(entries), layer, probability)
         verdict: Literal["promoted", "not promoted"] = "promoted" if goes_on[i] else "not promoted"
@@ -170,33 +168,19 @@ def _about(entry: PromotionEntry, rule: PromotionRule) -> dict[str, Any]:
 def _costs(values: Floats, rule: PromotionRule) -> Floats:
     """Return what is minimised, shape=(...,) for values of shape=(..., n_criteria).
 
-    Several criteria with scales count as minus their score on a leaderboard (:func:`hemiec.ranking.leaderboard.score`,
-    here for many rows at once); else the first counts as it is.
+    Several criteria with scales count as minus their score on a leaderboard (:mod:`hemiec.ranking.scoring`); else the
+    first counts as it is.
     """
-    scales = [(c.best, c.worst) for c in rule.by if c.best is not None and c.worst is not None]
-    if len(scales) == len(rule.by) > 1:
-        best, worst = np.array(scales, dtype=np.float64).T
-        weights = np.array([c.weight for c in rule.by])
-        scaled = np.clip((worst - values) / (worst - best), 0.0, 1.0)
-        return np.asarray(-(scaled @ weights) / weights.sum())
+    if len(rule.by) > 1 and all(c.best is not None for c in rule.by):
+        criteria = [Criterion(**c.model_dump()) for c in rule.by]
+        weighted = sum(c.weight * scaled(values[..., j], c) for j, c in enumerate(criteria))
+        return np.asarray(-weighted / sum(c.weight for c in criteria))
     return values[..., 0] * (1.0 if rule.by[0].direction == "minimise" else -1.0)
 
 
-def _distribution(estimates: list[JudgedValue]) -> tuple[Floats, Floats, Floats]:
-    """Return medians, and spreads below and above them, each of shape=(n_candidates,).
-
-    The two halves of a normal distribution are stretched so that 5 % lie below the interval and 5 % above it. An
-    interval that does not hold its value has its own middle as median.
-    """
-    rows = []
-    for estimate in estimates:
-        value = float(estimate.value if estimate.value is not None else np.nan)
-        if estimate.interval is not None:
-            low, high = estimate.interval
-            centre = value if low <= value <= high else 0.5 * (low + high)
-            rows.append((centre, (centre - low) / _Z95, (high - centre) / _Z95))
-        else:
-            spread = estimate.std or 0.0
-            rows.append((value, spread, spread))
-    centre, below, above = np.array(rows, dtype=np.float64).T
-    return centre, below, above
+def _spread(estimates: list[JudgedValue]) -> HalfNormals:
+    """Return the distributions that the intervals state, and the standard deviations of numbers without one."""
+    nothing = (np.nan, np.nan)
+    rows = [(e.value, *(e.interval or nothing), e.std or 0.0) for e in estimates]
+    value, low, high, std = np.array(rows, dtype=np.float64).T
+    return half_normals(value, low, high, standard_uncertainty=std)
