@@ -110,6 +110,23 @@ def test_the_hull_is_that_of_all_phases_on_the_corrected_scale(database: Databas
     assert {doc.partner for doc in found.interfaces} > {"Li", "Li3PS4", "Li7La3Zr2O12"}
 
 
+def test_without_an_oxide_of_every_cation_there_is_no_hull(
+    database: Database, made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of tantalum: beside its element alone, any oxide with it would seem to be far below the hull."""
+    monkeypatch.setattr(cells.Cells, "require", lambda self, elements: None)
+    compute(database, phases_of(LANTHANUM).values())
+    assert database["outputs"].delete_many({"metadata.hemiec.phase_id": {"$regex": r"^Co\d*O\d*-"}}).deleted_count >= 2
+    build(database)
+    result = result_of(database, ids(made)[0])
+    found = result.thermodynamics
+    assert found is not None and found.hull is None and found.windows == [] and found.interfaces == []
+    for part in ("hull", "windows", "interfaces"):
+        assert "no binary oxide of Co is among the reference phases" in found.reasons[part]
+    assert result.energy_above_hull.value is None and result.interface_reaction_energy.value is None
+    assert "hemiec references add" in (result.energy_above_hull.reason or "")
+
+
 def test_the_worst_solid_electrolyte_ranks(database: Database, made: dict[str, Any]) -> None:
     compute(database, phases_of(LANTHANUM).values())
     build(database)

@@ -23,6 +23,7 @@ from hemiec.store.calibration import save_calibration
 from hemiec.store.campaigns import write_header, write_plans
 from hemiec.store.candidates import read_candidates
 from hemiec.store.database import Database
+from hemiec.store.queries.language import compile
 
 pytestmark = pytest.mark.store
 __all__ = ["database", "made", "settings"]  # fixtures
@@ -105,6 +106,25 @@ def test_the_best_available_number_is_that_of_the_larger_cell_with_more_hops(
             assert large.band_gap.value is None and doc.band_gap == other.band_gap
         else:
             assert doc.band_gap == large.band_gap
+
+
+def test_the_mobile_species_is_that_of_the_barrier(database: Database) -> None:
+    """Of the barrier that counts; before there is one, of the one that is asked for; none if nobody asks."""
+    still = submit_made(database, made_document(name="still", protocols={"gap": None, "barrier": None}))
+    build(database)
+    assert {doc.mobile for doc in read_candidates(database)} == {None}
+    assert {doc["mobile"] for doc in database["candidates"].find()} == {None}
+    asked = submit_made(database, made_document(name="asked"))
+    assert ids(asked) == ids(still)
+    build(database)
+    assert {doc.mobile for doc in read_candidates(database)} == {"O"}
+    finish(database, asked)
+    build(database)
+    for doc in read_candidates(database):
+        assert doc.migration_barrier.value is not None and doc.mobile == "O"
+        assert sorted(str(result.mobile) for result in doc.results) == ["None", "O"]
+    assert database["candidates"].count_documents(compile('mobile = "O"')) == 2
+    assert database["candidates"].count_documents(compile('mobile = "Li"')) == 0
 
 
 # What rebuilds what

@@ -164,6 +164,8 @@ def test_it_parts_a_candidate_as_the_builder_does() -> None:
     built = documents_of(CandidateDoc.model_validate(whole))
     (candidate,) = parts["candidates"]
     assert built["candidates"] == [{k: v for k, v in candidate.items() if k != "_id"}]
+    # Whoever asks for what conducts oxygen finds it.
+    assert candidate["mobile"] == "O" and {result["mobile"] for result in candidate["results"]} <= {"O", None}
     for name, key in (("hops", "hop_id"), ("transport", "transport_id")):
         assert [part[key] for part in built[name]] == [part[key] for part in parts[name]]
         # What 0.1 left out is what a model fills in.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from hemiec.cli.session import json_option, print_json, queue, quiet
-from hemiec.files import write_whole
 from hemiec.launch.status import Status
 from hemiec.schemas.documents import NOT_ASKED, PROPERTIES
 from hemiec.schemas.leaderboard import LeaderboardDoc
@@ -42,13 +41,11 @@ def run(ctx: click.Context, campaign: Path, workers: int | None, html: Path | No
       hemiec run flows/quickstart.yaml
     """
     from hemiec.cli.progress import Progress
-    from hemiec.cli.results import make_leaderboard, show_leaderboard
+    from hemiec.cli.results import background_of, save_leaderboard, show_leaderboard, write_report
     from hemiec.launch.fireworks.crew import Crew
     from hemiec.launch.status import read_status, stopped_reasons
     from hemiec.launch.submit import submit as submit_campaign
-    from hemiec.ranking.report.page import to_html
     from hemiec.store.building.builder import build
-    from hemiec.store.leaderboards import save_leaderboard
     from hemiec.workflows.campaign import load_campaign
 
     quiet()
@@ -69,13 +66,10 @@ def run(ctx: click.Context, campaign: Path, workers: int | None, html: Path | No
                 stopped(opened, f"hemiec run {campaign}")
                 ctx.exit(130)
         build(opened.database, failures=opened.failures)
-        leaderboard = make_leaderboard(opened.database, None, campaign=name)
-        saved = save_leaderboard(opened.database, leaderboard)
+        leaderboard = save_leaderboard(settings, opened.database, campaign=name)
         show_leaderboard(leaderboard, as_json=as_json)
         report = html or Path(f"{name}-leaderboard.html")
-        report.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(report, to_html(leaderboard))
-        click.echo(f"report: {report.absolute()}; stored as {saved}", err=True)
+        write_report(leaderboard, report, background_of(opened.database, leaderboard))
         lacking = _lacks_a_number(leaderboard, stopped_reasons(opened.database, name))
         ctx.exit(verdict(status, incomplete=status.counts["failed"] > 0 and lacking))
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hemiec.errors import InputError
+from hemiec.ranking.columns import BY_PROPERTY
+from hemiec.schemas.documents import PROPERTIES, CandidateDoc
+from hemiec.schemas.quantity import Quantity
 
 Floats = NDArray[np.float64]
 
@@ -70,3 +73,33 @@ class CandidateTable:
 
     def __len__(self) -> int:
         return len(self.candidate_id)
+
+
+def table_of(documents: Iterable[CandidateDoc]) -> CandidateTable:
+    """Return the columns of candidates, in the order of their ids.
+
+    Raises
+    ------
+    InputError
+        If a candidate comes twice, or a value is not in the unit of its property.
+    """
+    ordered = sorted(documents, key=lambda document: document.candidate_id)
+    ids = np.array([document.candidate_id for document in ordered], dtype=np.str_)
+    labels = [document.candidate.label for document in ordered]
+    return CandidateTable(ids, labels, {name: _column(ordered, name) for name in PROPERTIES})
+
+
+def _column(documents: Sequence[CandidateDoc], name: str) -> Estimates:
+    unit = BY_PROPERTY[name].unit
+    rows = np.full((3, len(documents)), np.nan)
+    for row, document in enumerate(documents):
+        found: Quantity = getattr(document, name)
+        if found.value is None:
+            continue
+        if found.unit != unit:
+            raise InputError(f"{name} of {document.candidate_id}: expected it in {unit}, got {found.unit[:40]}.")
+        rows[0, row] = found.value
+        if found.interval is not None:
+            rows[1:, row] = found.interval
+    value, low, high = rows
+    return Estimates(value, low, high, unit)

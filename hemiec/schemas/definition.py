@@ -47,9 +47,17 @@ class Criterion(Document):
 
     @model_validator(mode="before")
     @classmethod
-    def _optional_is_left_out(cls, content: object) -> object:
-        if isinstance(content, dict) and content.get("required") is False and "missing" not in content:
+    def _one_says_the_other(cls, content: object) -> object:
+        """Fill in what a missing value does from `required`, or the other way round; a contradiction stays for a check.
+
+        An optional criterion without a rule is left out of the score.
+        """
+        if not isinstance(content, dict):
+            return content
+        if content.get("required") is False and "missing" not in content:
             return content | {"missing": "leave_out"}
+        if "required" not in content and content.get("missing") in ("leave_out", "whole_range"):
+            return content | {"required": False}
         return content
 
 

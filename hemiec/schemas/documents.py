@@ -285,6 +285,9 @@ class CandidateResult(Document):
     """
 
     plan_id: str = Field(description="Hash of the cell and protocols that this result was computed with.")
+    mobile: str | None = Field(
+        None, description="Species whose migration barrier the campaign asks for, such as O; null if it asks for none."
+    )
     band_gap: Quantity = Field(description="Fundamental gap, in eV.")
     migration_barrier: Quantity = Field(description="Migration barrier of the mobile species, in eV.")
     formation_energy_per_atom: Quantity = Field(description="Formation energy from the elements, in eV/atom.")
@@ -350,6 +353,9 @@ class CandidateDoc(Document):
         description="Sublattice (A, B, X) to its number of species, vacancies not counted; unit 1."
     )
     campaigns: list[str] = Field(description="Names of the campaigns that asked for this candidate.")
+    mobile: str | None = Field(
+        None, description="Species that the migration barrier is of, such as Li or O; null if no campaign asks for one."
+    )
     band_gap: Quantity = Field(description="Best available fundamental gap, in eV.")
     migration_barrier: Quantity = Field(description="Best available migration barrier, in eV.")
     formation_energy_per_atom: Quantity = Field(description="Best available, from the elements, in eV/atom.")

@@ -82,6 +82,9 @@ class LeaderboardEntry(Document):
         default_factory=list, description="Every magnetic start behind the gap, the lowest solution first."
     )
     oxide_reaction: str | None = Field(None, description="Reaction behind the enthalpy from oxides.")
+    mobile: str | None = Field(
+        None, description="Species that the migration barrier is of, such as Li or O; null if no campaign asks for one."
+    )
     mean_B_valence: float = Field(description="Mean formal oxidation state on B, in e.")
     tolerance_factor: float | None = Field(None, description="Goldschmidt tolerance factor; unit 1.")
     bartel_tau: float | None = Field(None, description="Tolerance factor of Bartel et al.; unit 1.")

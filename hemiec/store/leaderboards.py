@@ -2,16 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from pymongo import ASCENDING, DESCENDING, ReplaceOne
 
-from hemiec.errors import InputError, did_you_mean
-from hemiec.schemas.documents import APART
+from hemiec.errors import InputError, QueryError, did_you_mean
+from hemiec.schemas.definition import LeaderboardDefinition
+from hemiec.schemas.documents import APART, CandidateDoc
 from hemiec.schemas.leaderboard import LeaderboardDoc, StoredEntry, StoredLeaderboard
+from hemiec.store.campaigns import read_header
+from hemiec.store.candidates import Report, read_candidates
 from hemiec.store.database import Database, store_errors
+from hemiec.store.queries.columns import mask
+from hemiec.store.queries.language import compile
+
+if TYPE_CHECKING:
+    from hemiec.ranking.snapshots.snapshot import Snapshot
 
 _BATCH = 1_000
+
+
+def candidates_to_rank(
+    database: Database,
+    definition: LeaderboardDefinition,
+    *,
+    campaign: str | None = None,
+    whole: bool = True,
+    report: Report | None = None,
+) -> list[CandidateDoc]:
+    """Return the candidates that a definition asks for, in the order of their ids.
+
+    Parameters
+    ----------
+    database
+        The store.
+    definition
+        Its condition ``where`` chooses them.
+    campaign
+        Only those that this campaign asked for; default all.
+    whole, report
+        As for :func:`hemiec.store.candidates.read_candidates`.
+
+    Raises
+    ------
+    InputError
+        If the condition is wrong, there is no such campaign, or no candidate fulfils both.
+    """
+    wanted = where_filter(definition)
+    if campaign is not None:
+        read_header(database, campaign, {"name": 1})  # says so if there is none of that name
+        wanted = {"$and": [wanted, {"campaigns": campaign}]} if wanted else {"campaigns": campaign}
+    with store_errors():
+        documents = list(read_candidates(database, wanted, whole=whole, report=report))
+        if documents:
+            return documents
+        if database["candidates"].find_one({}, {"_id": 1}) is None or not definition.where:
+            mend = "run a campaign, or `hemiec build` what has finished"
+            raise InputError(f"there are no candidates {'of ' + campaign if campaign else 'in the store'}.", mend=mend)
+    raise InputError(
+        f"no candidate{' of ' + campaign if campaign else ''} fulfils {definition.where!r} of {definition.name}.",
+        mend="see what there is with `hemiec query`; `hemiec build` fills in what an earlier hemiec did not know",
+    )
+
+
+def rows_to_rank(snapshot: Snapshot, definition: LeaderboardDefinition) -> NDArray[np.intp]:
+    """Return the rows of a snapshot's candidates that a definition asks for, ascending.
+
+    Raises
+    ------
+    InputError
+        If its condition is wrong or no candidate fulfils it.
+    """
+    with _naming(definition):
+        rows = np.flatnonzero(mask(definition.where, snapshot.columns()))
+    if not len(rows):
+        raise InputError(f"no candidate of {snapshot.snapshot_id} fulfils {definition.where!r} of {definition.name}.")
+    return rows
+
+
+def narrowed(definition: LeaderboardDefinition, where: str) -> LeaderboardDefinition:
+    """Return a definition whose candidates must fulfil another condition too.
+
+    Raises
+    ------
+    QueryError
+        If that condition is wrong.
+    """
+    compile(where)
+    both = f"({definition.where}) and ({where})" if definition.where.strip() and where.strip() else None
+    return definition.model_copy(update={"where": both or where.strip() or definition.where})
+
+
+def where_filter(definition: LeaderboardDefinition) -> dict[str, object]:
+    """Return the MongoDB filter of the condition that a definition's candidates must fulfil.
+
+    Raises
+    ------
+    InputError
+        If it is wrong; it names the definition.
+    """
+    with _naming(definition):
+        return dict(compile(definition.where))
 
 
 def save_leaderboard(database: Database, leaderboard: LeaderboardDoc) -> str:
@@ -80,6 +175,15 @@ def list_leaderboards(database: Database) -> list[StoredLeaderboard]:
     with store_errors():
         order = [("created_at", DESCENDING), ("leaderboard_id", ASCENDING)]
         return [StoredLeaderboard.model_validate(h) for h in database["leaderboards"].find({}, {"_id": 0}).sort(order)]
+
+
+@contextmanager
+def _naming(definition: LeaderboardDefinition) -> Iterator[None]:
+    """Say whose condition it is that is wrong."""
+    try:
+        yield
+    except QueryError as error:
+        raise InputError(f"{definition.name}: where: {error.message}", mend=error.mend) from error
 
 
 def _entries(leaderboard: LeaderboardDoc, places: Sequence[int]) -> list[dict[str, object]]:

@@ -2,4 +2,4 @@
 
 #: Raise it when the thermodynamics of a candidate would come out differently from the same energies: all is then
 #: computed anew.
-THERMO_VERSION = 1
+THERMO_VERSION = 2

@@ -7,7 +7,7 @@ import re
 
 from markupsafe import Markup, escape
 
-from hemiec.ranking.export import MISSING
+from hemiec.ranking.export.cells import MISSING
 from hemiec.schemas.quantity import Quantity
 
 #: Amounts in a formula: a number after an element, a bracket or another subscript's end.

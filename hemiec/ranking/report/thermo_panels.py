@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import log10
 from typing import Any
 
-from hemiec.ranking.export import MISSING
+from hemiec.ranking.export.cells import MISSING
 from hemiec.ranking.report.text import interval, number, plotly_formula, plotly_text
 from hemiec.schemas.quantity import Quantity
 from hemiec.schemas.thermo import (

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hemiec.ranking.export import MISSING
+from hemiec.ranking.export.cells import MISSING
 from hemiec.ranking.report.text import number, plotly_text
 from hemiec.schemas.dynamics import ArrheniusDoc
 from hemiec.schemas.leaderboard import LeaderboardEntry

@@ -29,6 +29,7 @@ def assemble(plan: Plan) -> CandidateResult:
     thermo, why_not = thermodynamics(plan, hops, transport)
     return CandidateResult(
         plan_id=plan.plan_id,
+        mobile=plan.mobile,
         band_gap=_band_gap(plan, gap),
         migration_barrier=barrier,
         formation_energy_per_atom=energy_from_elements(plan),

@@ -94,6 +94,15 @@ class Cells:
         return phase_set(self.pool, self.settings.model_dump_json())
 
     @cached_property
+    def _cations_without_oxide(self) -> list[str]:
+        if "O" not in self.elements:
+            return []
+        within = self.phases.within(self.elements).phases
+        oxides = {phase.elements - {"O"} for phase in within if "O" in phase.elements}
+        charges = self.plan.candidate.oxidation_states
+        return sorted(symbol for symbol, charge in charges.items() if charge > 0 and frozenset({symbol}) not in oxides)
+
+    @cached_property
     def hash(self) -> str:
         """Hash of what the thermodynamics is computed from, but the oxygen deficiency."""
         return digest(
@@ -139,6 +148,24 @@ class Cells:
             f"{self.protocol}, such as {which}",
             mend=f"hemiec references compute --protocol {self._protocol_option} --elements {listed}",
         )
+
+    def require_oxides(self) -> None:
+        """Refuse an oxide with a cation of which no binary oxide is among the phases.
+
+        Such a cation's nearest competitor is its element, and everything that holds it seems to be far below the hull.
+
+        Raises
+        ------
+        ThermoError
+            With the cations.
+        """
+        without = self._cations_without_oxide
+        if without:
+            raise ThermoError(
+                f"no binary oxide of {' or '.join(without)} is among the reference phases of {self.protocol}: "
+                "the candidate would seem far too stable",
+                mend="add one with `hemiec references add`",
+            )
 
 
 @lru_cache(maxsize=1024)

@@ -82,6 +82,7 @@ def _documents(
             outputs=outputs,
             failures=failures,
             protocols=header.protocols,
+            mobile=header.mobile,
             stopped=_stopped(entry, header),
             calibrations=calibrations,
             pool=inputs.references.pools.get(header.relax_hash or ""),
@@ -97,6 +98,7 @@ def _documents(
         candidate=spec,
         **composition_of(spec),
         campaigns=sorted({entry["campaign"] for entry in inputs.entries}),
+        mobile=_mobile(ordered),
         **{name: _best(name, ordered) for name in PROPERTIES},
         results=ordered,
         input_hash=inputs.stamp,
@@ -121,6 +123,12 @@ def _preference(result: CandidateResult) -> tuple[int, int, str]:
 def _best(name: str, ordered: list[CandidateResult]) -> Quantity:
     quantities: list[Quantity] = [getattr(result, name) for result in ordered]
     return next((q for q in quantities if q.value is not None), quantities[0])
+
+
+def _mobile(ordered: list[CandidateResult]) -> str | None:
+    """Return the species of the best barrier; without one, that whose barrier is asked for first."""
+    known = [result.mobile for result in ordered if result.migration_barrier.value is not None]
+    return next((mobile for mobile in [*known, *(result.mobile for result in ordered)] if mobile is not None), None)
 
 
 def _one_per_plan(

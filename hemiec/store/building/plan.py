@@ -41,8 +41,9 @@ class Plan:
 
     ``outputs`` maps job uuid to JobStore document, ``failures`` job uuid to the last line of its error,
     ``references`` and ``dft_references`` phase_id to the record of the job of the relaxed phase and of its DFT energy,
-    ``protocols`` tier to protocol; ``stopped`` says why no more is computed for the candidate. ``calibrations`` are the
-    current ones, ``pool`` are the phases of its hull, ``thermodynamics`` what an earlier build made of them, as stored.
+    ``protocols`` tier to protocol, ``mobile`` the species whose barrier is asked for; ``stopped`` says why no more is
+    computed for the candidate. ``calibrations`` are the current ones, ``pool`` are the phases of its hull,
+    ``thermodynamics`` what an earlier build made of them, as stored.
     """
 
     plan_id: str
@@ -53,6 +54,7 @@ class Plan:
     outputs: Mapping[str, Output]
     failures: Mapping[str, str]
     protocols: Mapping[str, Reference | None]
+    mobile: str | None = None
     stopped: str | None = None
     calibrations: Sequence[CalibrationDoc] = ()
     pool: Pool | None = None

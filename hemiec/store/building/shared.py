@@ -22,7 +22,7 @@ from hemiec.store.database import Database, Document
 from hemiec.thermo import THERMO_VERSION
 
 #: Raise it when a change to what is built from an output changes what is built: everything is then built anew.
-BUILDER_VERSION = 7
+BUILDER_VERSION = 8
 #: What is needed of the output of a reference phase.
 _ENERGIES = {"_id": 0, "uuid": 1, "completed_at": 1} | {
     f"output.{part}{name}": 1 for part in ("", "lowest.") for name in ("energy_per_atom", "converged")
@@ -35,18 +35,20 @@ _CHEMISTRIES = 4_096
 
 @dataclass(frozen=True)
 class Header:
-    """What a campaign says of all its candidates: protocols, tiers of its ladder, jobs of the reference phases."""
+    """What a campaign says of all its candidates: protocols, ladder, jobs of reference phases, which species moves."""
 
     name: str
     protocols: Mapping[str, Any]
     ladder: Sequence[Document]
     references: Sequence[Document]
+    mobile: str | None = None
 
     @classmethod
     def of(cls, campaign: Document) -> Header:
         """Return that of a campaign's document."""
         spec = campaign["spec"]
-        return cls(campaign["name"], spec["protocols"], spec.get("ladder") or (), campaign["references"])
+        moves = (spec.get("hops") or {}).get("mobile") if spec["protocols"].get("barrier") else None
+        return cls(campaign["name"], spec["protocols"], spec.get("ladder") or (), campaign["references"], moves)
 
     @cached_property
     def stamp(self) -> str:

@@ -123,6 +123,7 @@ class _Parts:
     def _hull(self) -> HullDoc:
         cells = self.cells
         cells.require(cells.elements)
+        cells.require_oxides()
         found = hull_doc(
             cells.plan.candidate,
             cells.composition,
@@ -155,6 +156,7 @@ class _Parts:
 
     def _window(self, symbol: str) -> WindowDoc:
         self.cells.require(self.cells.elements | {symbol})
+        self.cells.require_oxides()
         return window(self.cells.composition, self.cells.mean_energy, self.cells.phases, symbol)
 
     def _interfaces(self) -> list[InterfaceDoc]:
@@ -168,6 +170,7 @@ class _Parts:
     def _has_all(self, partner: Partner) -> bool:
         def check() -> bool:
             self.cells.require(self.cells.elements | partner.elements | set(MOBILE))
+            self.cells.require_oxides()
             return True
 
         if not self._part("interfaces", check):

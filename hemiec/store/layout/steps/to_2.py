@@ -65,12 +65,16 @@ def _candidate(document: Document) -> Document:
     for result in document["results"]:
         kept = {key: value for key, value in result.items() if key != "structure"}
         hops = [{"mobile": _mobile(document, result, hop), **hop} for hop in result.get("hops", [])]
-        results.append(_not_built() | kept | {"hops": hops})
+        transport = result.get("transport") or {}
+        moves = hops[0]["mobile"] if hops else transport.get("mobile")
+        results.append(_not_built() | kept | {"hops": hops, "mobile": moves})
+    with_barrier = [result["mobile"] for result in results if result["migration_barrier"].get("value") is not None]
     about = {
         "elements": elements,
         "nelements": len(elements),
         "chemsys": "-".join(elements),
         "n_species": {site: len(names) for site, names in species.items()},
+        "mobile": next((m for m in [*with_barrier, *(r["mobile"] for r in results)] if m is not None), None),
         "results": results,
     }
     return _not_built() | document | about
