@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -103,8 +104,8 @@ class Linear:
         return Linear({term: k * factor for term, k in self.terms.items()}, self.constant * factor, self.unit)
 
 
-def condition(left: Linear, operator: str, right: Linear) -> Filter:
-    """Return the filter of a comparison of two sums; it holds only where all their fields are known.
+def solved(left: Linear, operator: str, right: Linear) -> tuple[Linear, str]:
+    """Return what is compared with 0, and how; a single term stands alone, as its field less a number.
 
     Raises
     ------
@@ -114,14 +115,31 @@ def condition(left: Linear, operator: str, right: Linear) -> Filter:
     difference = left.plus(right, -1)
     if not difference.terms:
         raise QueryError("query: compares two numbers, but no field.", mend="write it like 'band_gap < 1.0'")
+    if len(difference.terms) == 1:
+        (factor,) = difference.terms.values()
+        operator = operator if factor > 0 else _MIRRORED[operator]
+        difference = difference.times(1 / factor)
     try:
-        if len(difference.terms) == 1:
-            ((term, factor),) = difference.terms.items()
-            sense = operator if factor > 0 else _MIRRORED[operator]
-            return _one(term, sense, float(-difference.constant / factor))
-        return _several(difference, operator)
+        for number in (*difference.terms.values(), difference.constant):
+            float(number)
     except OverflowError as error:
         raise QueryError("query: a number is not between -1e308 and 1e308.") from error
+    return difference, operator
+
+
+def condition(left: Linear, operator: str, right: Linear) -> Filter:
+    """Return the filter of a comparison of two sums; it holds only where all their fields are known.
+
+    Raises
+    ------
+    QueryError
+        If the units do not fit, no field is compared, or a number is too large.
+    """
+    difference, sense = solved(left, operator, right)
+    if len(difference.terms) == 1:
+        (term,) = difference.terms
+        return _one(term, sense, float(-difference.constant))
+    return _several(difference, sense)
 
 
 def _one(term: Term, operator: str, number: float) -> Filter:
@@ -165,6 +183,8 @@ def _bounds(form: Linear, operator: str) -> list[Filter]:
                 continue
             limit = (-sign * form.constant - sum(x for x in least if x is not None)) / factor
             wider = (abs(limit) + 1) * _SLACK
+            if abs(limit) + wider > sys.float_info.max:
+                continue
             bound = {"$lte": float(limit + wider)} if factor > 0 else {"$gte": float(limit - wider)}
             found.append({term.field.path: bound})
     return found

@@ -1,4 +1,4 @@
-"""The query language, compiled to MongoDB filters.
+"""The query language, compiled to MongoDB filters, or to whatever else its leaves are written as.
 
 ``band_gap < 1.0 and has(Co) and not has(Pb) and n_species(A) >= 5 and barrier + barrier.std < 0.5``. Names, units and
 types are checked against the schemas; nothing of MongoDB's own language gets through.
@@ -10,16 +10,19 @@ comparisons, which have a negation each that is not true of what is unknown eith
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from fractions import Fraction
+from typing import Generic, TypeVar
 
 from pymatgen.core import Element
 
 from hemiec.composition.descriptors import SITES
 from hemiec.composition.fractions import VACANCY
 from hemiec.errors import QueryError, did_you_mean
-from hemiec.store.queries.arithmetic import NEGATED, Filter, Linear, Term, condition, present
+from hemiec.store.queries.arithmetic import NEGATED, Filter, Linear, Term
 from hemiec.store.queries.fields import Field, field_named, fields_of, species_field
+from hemiec.store.queries.filters import MongoFilters
 from hemiec.store.queries.syntax import (
     Arithmetic,
     Call,
@@ -34,8 +37,11 @@ from hemiec.store.queries.syntax import (
     parse,
     position,
 )
+from hemiec.store.queries.target import Target
 
 __all__ = ["Expression", "compile", "parse"]
+
+T = TypeVar("T")
 
 #: Function to how it is written.
 FUNCTIONS = {
@@ -46,7 +52,6 @@ FUNCTIONS = {
     "missing": "missing(band_gap)",
 }
 _NUMERIC = {"fraction", "n_species"}
-_TYPES = {"number": "number", "text": "string", "date": "string", "truth": "bool"}
 _TRUTH = {"true": True, "false": False}
 
 
@@ -65,20 +70,33 @@ def compile(expression: str | Expression, collection: str = "candidates") -> Fil
     QueryError
         If it cannot be read, names an unknown field, function, element or unit, or mixes types or units.
     """
+    found = compiled(expression, MongoFilters(), collection)
+    return {} if found is None else found
+
+
+def compiled(expression: str | Expression, target: Target[T], collection: str = "candidates") -> T | None:
+    """Return a query as a target writes it; None if it is empty and matches everything.
+
+    Raises
+    ------
+    QueryError
+        As :func:`compile`.
+    """
     fields_of(collection)  # says if there is no such collection
     parsed = parse(expression) if isinstance(expression, str) else expression
-    return {} if parsed.tree is None else _Compiler(parsed.text, collection).condition(parsed.tree, True)
+    return None if parsed.tree is None else _Compiler(parsed.text, collection, target).condition(parsed.tree, True)
 
 
-class _Compiler:
+class _Compiler(Generic[T]):
     """One query on one collection."""
 
-    def __init__(self, text: str, collection: str) -> None:
+    def __init__(self, text: str, collection: str, target: Target[T]) -> None:
         self.text = text
         self.collection = collection
+        self.target = target
 
-    def condition(self, node: Node, wanted: bool) -> Filter:
-        """Return the filter of the documents for which a condition is true, or (not wanted) false."""
+    def condition(self, node: Node, wanted: bool) -> T:
+        """Return what says that a condition is true, or (not wanted) false."""
         if isinstance(node, Logic):
             return self._logic(node, wanted)
         if isinstance(node, Comparison):
@@ -90,23 +108,26 @@ class _Compiler:
         if isinstance(node, Name):
             field = self._field(node)
             if field.kind == "truth":
-                return {field.path: wanted}
+                return self.target.truth(field, wanted)
         raise self._error(node, "expected a comparison or a function such as has(Co)")
 
-    def _logic(self, node: Logic, wanted: bool) -> Filter:
+    def _joined(self, parts: Sequence[T], every: bool) -> T:
+        return self.target.all_of(parts) if every else self.target.any_of(parts)
+
+    def _logic(self, node: Logic, wanted: bool) -> T:
         if node.operator == "not":
             return self.condition(node.conditions[0], not wanted)
         parts = [self.condition(part, wanted) for part in node.conditions]
-        return {"$and" if (node.operator == "and") == wanted else "$or": parts}
+        return self._joined(parts, (node.operator == "and") == wanted)
 
-    def _chain(self, node: Comparison, wanted: bool) -> Filter:
+    def _chain(self, node: Comparison, wanted: bool) -> T:
         parts = [
             self._compare(left, "=" if operator == "==" else operator, right, wanted)
             for left, operator, right in zip(node.terms[:-1], node.operators, node.terms[1:], strict=True)
         ]
-        return parts[0] if len(parts) == 1 else {"$and" if wanted else "$or": parts}
+        return self._joined(parts, wanted)
 
-    def _compare(self, left: Node, operator: str, right: Node, wanted: bool) -> Filter:
+    def _compare(self, left: Node, operator: str, right: Node, wanted: bool) -> T:
         for one, other, mirrored in ((left, right, False), (right, left, True)):
             if isinstance(one, Name) and one.name not in _TRUTH:
                 field = self._field(one)
@@ -115,31 +136,23 @@ class _Compiler:
                 sense = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(operator, operator) if mirrored else operator
                 return self._not_number(field, sense if wanted else NEGATED[sense], other)
         sense = operator if wanted else NEGATED[operator]
-        return condition(self._number(left), sense, self._number(right))
+        return self.target.compare(self._number(left), sense, self._number(right))
 
-    def _not_number(self, field: Field, operator: str, other: Node) -> Filter:
+    def _not_number(self, field: Field, operator: str, other: Node) -> T:
         if field.kind == "truth":
             value = _TRUTH.get(other.name) if isinstance(other, Name) else None
             if value is None or operator not in ("=", "!="):
                 raise self._error(other, f"{field.name} is true or false; write {field.name} or not {field.name}")
-            return {field.path: value == (operator == "=")}
+            return self.target.truth(field, value == (operator == "="))
         if not isinstance(other, Text):
             raise self._error(other, f'{field.name} is {_said(field)}; compare it with one in quotes, as in = "..."')
         if field.kind == "date":
             return self._date(field, operator, other)
         if operator not in ("=", "!="):
             raise self._error(other, f"{field.name} is {_said(field)}; only = != and in go with it")
-        return self._texts(field, [other], operator == "=")
+        return self.target.texts(field, [other.text], operator == "=")
 
-    def _texts(self, field: Field, texts: list[Text], wanted: bool) -> Filter:
-        values = [text.text for text in texts]
-        if wanted:
-            return {field.path: values[0] if len(values) == 1 else {"$in": values}}
-        # A list without the text does not have it; a text that is missing is unknown.
-        known = {} if field.kind == "texts" else {"$type": "string"}
-        return {field.path: {"$nin": values, **known}}
-
-    def _date(self, field: Field, operator: str, text: Text) -> Filter:
+    def _date(self, field: Field, operator: str, text: Text) -> T:
         """Compare as text, which is how dates are stored: ISO 8601 in UTC; a date alone is the whole day."""
         try:
             if len(text.text) == len("2026-11-22"):
@@ -153,25 +166,22 @@ class _Compiler:
                 after = (moment + timedelta(microseconds=1)).isoformat()
         except (ValueError, OverflowError):
             raise self._error(text, f'{field.name} is a date; write it like "2026-11-22"') from None
-        within = {"$gte": first, "$lt": after}
-        outside = {"$or": [{field.path: {"$lt": first}}, {field.path: {"$gte": after}}]}
-        ranges = {"<": {"$lt": first}, "<=": {"$lt": after}, ">": {"$gte": after}, ">=": {"$gte": first}, "=": within}
-        return outside if operator == "!=" else {field.path: ranges[operator]}
+        ranges = {"<": ("", first), "<=": ("", after), ">": (after, ""), ">=": (first, ""), "=": (first, after)}
+        return self.target.dates(field, *ranges.get(operator, (first, after)), operator != "!=")
 
-    def _membership(self, node: Membership, wanted: bool) -> Filter:
+    def _membership(self, node: Membership, wanted: bool) -> T:
         wanted = wanted != node.negated
         field = self._field(node.term) if isinstance(node.term, Name) else None
         if node.is_range:
             low, high = node.values
             parts = [self._compare(node.term, ">=", low, wanted), self._compare(node.term, "<=", high, wanted)]
-            return {"$and" if wanted else "$or": parts}
-        texts = [value for value in node.values if isinstance(value, Text)]
+            return self._joined(parts, wanted)
+        texts = [value.text for value in node.values if isinstance(value, Text)]
         if field is not None and field.kind in ("text", "texts") and len(texts) == len(node.values):
-            return self._texts(field, texts, wanted)
-        parts = [self._compare(node.term, "=", value, wanted) for value in node.values]
-        return parts[0] if len(parts) == 1 else {"$or" if wanted else "$and": parts}
+            return self.target.texts(field, texts, wanted)
+        return self._joined([self._compare(node.term, "=", value, wanted) for value in node.values], not wanted)
 
-    def _asked(self, node: Call, wanted: bool) -> Filter:
+    def _asked(self, node: Call, wanted: bool) -> T:
         """Compile a function that is true or false."""
         self._function(node)
         arguments = [argument.name for argument in node.arguments if isinstance(argument, Name)]
@@ -181,12 +191,11 @@ class _Compiler:
         if node.name != "has":
             argument = node.arguments[0]
             assert isinstance(argument, Name)
-            return _known(self._field(argument), wanted == (node.name == "known"))
+            return self.target.known(self._field(argument), wanted == (node.name == "known"))
         element = self._element(arguments[0], node.arguments[0])
         if len(arguments) == 1:
-            return {"elements": element if wanted else {"$ne": element}}
-        site = self._site(arguments[1], node.arguments[1])
-        return present(site, element) if wanted else {f"candidate.sites.{site}.{element}": {"$exists": False}}
+            return self.target.has(element, wanted)
+        return self.target.has_on(self._site(arguments[1], node.arguments[1]), element, wanted)
 
     def _number(self, node: Node) -> Linear:
         if isinstance(node, Number):
@@ -263,12 +272,6 @@ class _Compiler:
 
     def _error(self, node: Node, message: str) -> QueryError:
         return QueryError(f"query: {message}, {position(self.text, node.at)}.")
-
-
-def _known(field: Field, wanted: bool) -> Filter:
-    if field.kind == "texts":
-        return {f"{field.path}.0": {"$exists": wanted}}
-    return {field.path: {"$type": _TYPES[field.kind]} if wanted else None}
 
 
 def _said(field: Field) -> str:
