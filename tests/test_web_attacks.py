@@ -12,8 +12,10 @@ import httpx
 import pytest
 from pymongo.errors import OperationFailure
 from starlette.requests import Request
-from web_client import API, Client, Served, served_store
+from stored_candidates import CAMPAIGN
+from web_client import API, Client, Served, served_store, wait_for_table
 
+from hemiec.store.snapshots import take_snapshot
 from hemiec.web.answers import send_file
 from hemiec.web.app import create_app
 
@@ -34,7 +36,21 @@ PATHS = (
     "campaigns",
     "fields",
     "health",
+    "definitions",
+    "ranking",
+    "ranking/uncertainty",
+    "ranking/points",
+    "ranking/elements",
+    "ranking/export",
+    "ranking/card/{id}",
+    "campaigns/{id}/progress",
+    "snapshots",
+    "snapshots/{id}",
+    "snapshots/{id}/candidates.parquet",
+    "diff",
 )
+#: Parameters of which a plain word may be a name, and then finds something or nothing.
+NAMES = ("after", "protocol", "campaign", "definition", "old", "new")
 #: Values that mean something to MongoDB, a shell, a path or a page, and nothing to us.
 VALUES = (
     '{"$gt":""}',
@@ -73,6 +89,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def client(served: Served) -> Iterator[Client]:
     client = Client(create_app(served.settings, rate=None))
+    take_snapshot(served.database, served.settings)
+    wait_for_table(client)
     yield client
     client.close()
 
@@ -96,30 +114,40 @@ def parameters(client: Client, path: str) -> list[str]:
     return [p["name"] for p in about.get("parameters", []) if p["in"] == "query"] + ["collection"]
 
 
+def address_of(client: Client, served: Served, path: str) -> str:
+    """Return an address that works but for a parameter that is put behind it."""
+    snapshot = client.get("snapshots").json()["documents"][0]["snapshot_id"]
+    ids = {"snapshots": snapshot, "campaigns": CAMPAIGN}
+    needed = f"old={snapshot}&new={snapshot}&" if path == "diff" else ""
+    return f"{path.format(id=ids.get(path.partition('/')[0], served.ids[0]))}?{needed}"
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_operators_in_every_parameter(client: Client, served: Served, path: str) -> None:
-    address = path.format(id=served.ids[0])
+    address = address_of(client, served, path)
     for name in parameters(client, path):
         for suffix in ("[$ne]", "[$gt]", "[$where]", "[]", ".$ne", "%5B$regex%5D"):
-            answer = client.get(f"{address}?{name}{suffix}=1")
+            answer = client.get(f"{address}{name}{suffix}=1")
             assert is_refused(answer), (address, name, answer.text)
             assert "unknown parameter" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_hostile_values_of_every_parameter(client: Client, served: Served, path: str) -> None:
-    address = path.format(id=served.ids[0])
+    address = address_of(client, served, path)
     for name in parameters(client, path):
         for value in VALUES:
-            if name in ("after", "protocol") and value.isalnum():
+            if name in NAMES and value.isalnum():
                 continue  # a plain word may be a name
-            answer = client.get(f"{address}?{name}={quote(value)}")
+            answer = client.get(f"{address}{name}={quote(value)}")
             assert is_refused(answer), (address, name, value, answer.status_code, answer.text[:300])
 
 
 @pytest.mark.parametrize("value", VALUES)
 def test_hostile_values_as_ids(client: Client, value: str) -> None:
-    for path in ("candidates/{}", "candidates/{}/structures", "candidates/{}/provenance", "structures/{}"):
+    paths = ("candidates/{}", "candidates/{}/structures", "candidates/{}/provenance", "structures/{}",
+             "ranking/card/{}", "campaigns/{}/progress", "snapshots/{}", "snapshots/{}/candidates.parquet")  # fmt: skip
+    for path in paths:
         assert is_refused(client.get(path.format(quote(value, safe=""))))
     assert is_refused(client.get(f"leaderboards/{quote(value, safe='')}"))
 
@@ -138,6 +166,7 @@ def test_text_is_compared_never_matched(client: Client, query: str) -> None:
     answer = client.get("candidates", q=query)
     assert answer.status_code == 200
     assert answer.json()["count"] == 0
+    assert client.get("ranking", where=query).json()["n_found"] == 0
 
 
 @pytest.mark.parametrize(
@@ -167,6 +196,30 @@ def test_text_is_compared_never_matched(client: Client, query: str) -> None:
 def test_hostile_queries(client: Client, query: str) -> None:
     for path in ("candidates", "hops"):
         assert is_refused(client.get(path, q=query)), query
+    for path in ("ranking", "ranking/points", "ranking/elements", "ranking/uncertainty", "ranking/export"):
+        assert is_refused(client.get(path, where=query)), query
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"weights": "band_gap:1e999"}, {"weights": "band_gap:nan"}, {"weights": "band_gap:-1"},
+        {"weights": "band_gap:0,migration_barrier:0,formation_energy_per_atom:0"}, {"weights": "band_gap:1,band_gap:2"},
+        {"weights": "__class__:1"}, {"weights": "results:1"}, {"weights": "band_gap:1;drop"}, {"weights": ","},
+        {"elements": "Xx"}, {"elements": "Co,"}, {"elements": "Co,$ne"}, {"without": "Zz"}, {"elements": "vacancy"},
+        {"definition": "../as-asked"}, {"definition": "lb-0000000000000000"}, {"definition": "as-asked.yaml"},
+        {"campaign": "no-such-campaign"}, {"sort": "candidate_id"}, {"sort": "__class__"}, {"sort": "results"},
+        {"first": "-1"}, {"first": "1e3"}, {"limit": "1001"}, {"limit": "0"}, {"descending": "perhaps"},
+    ],
+)  # fmt: skip
+def test_hostile_ways_to_rank(client: Client, parameters: dict[str, str]) -> None:
+    assert is_refused(client.get("ranking", **parameters)), parameters
+
+
+def test_a_sort_and_a_page_far_away_find_nothing(client: Client) -> None:
+    for sort in ("rank", "label", "band_gap"):
+        answer = client.get("ranking", sort=sort, first=10_000_000).json()
+        assert answer["rows"] == [] and answer["n_found"] == 20
 
 
 @pytest.mark.parametrize(
@@ -184,8 +237,13 @@ def test_deep_queries_are_answered_or_refused(
     client: Client, opening: str, inner: str, closing: str, depths: tuple[int, ...]
 ) -> None:
     for depth in depths:
-        answer = client.get("candidates", q=opening * depth + inner + closing * depth, limit=1)
-        assert answer.status_code == 200 or is_refused(answer), depth
+        query = opening * depth + inner + closing * depth
+        statuses = []
+        for path, name in (("candidates", "q"), ("ranking", "where")):
+            answer = client.get(path, **{name: query}, limit=1)
+            assert answer.status_code == 200 or is_refused(answer), depth
+            statuses.append(answer.status_code)
+        assert statuses[0] == statuses[1]
 
 
 def test_cursors_that_are_forged_cut_or_of_another_query(client: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,7 +65,17 @@ class Client:
         """Close the client, its event loop and what the application opened."""
         self._runner.run(self._client.aclose())
         self._runner.close()
+        self.app.state.live.stop()
         self.app.state.reading.close()
+
+
+def wait_for_table(client: Client) -> None:
+    """Wait until the application has read the candidates."""
+    for _ in range(600):
+        if client.get("ranking", limit=1).status_code == 200:
+            return
+        time.sleep(0.05)
+    raise AssertionError(client.get("ranking").text)
 
 
 @dataclass

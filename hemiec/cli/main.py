@@ -35,12 +35,15 @@ _COMMANDS = {
     "query": "hemiec.cli.query",
     "show": "hemiec.cli.show",
     "rank": "hemiec.cli.results",
+    "snapshots": "hemiec.cli.snapshots",
+    "diff": "hemiec.cli.diff",
     "serve": "hemiec.cli.serve",
     "export": "hemiec.cli.exchange",
     "import": "hemiec.cli.exchange",
+    "demo-data": "hemiec.cli.demo",
 }
 #: Commands whose function has another name, as theirs is a word of Python.
-_FUNCTIONS = {"import": "import_command"}
+_FUNCTIONS = {"import": "import_command", "demo-data": "demo_data"}
 
 
 class _LazyGroup(click.Group):

@@ -27,6 +27,7 @@ MIN_TOKEN_LENGTH = 16
 )
 @click.option("--rate", default=20.0, show_default=True, help="Requests per second and client; 0 for no limit.")
 @click.option("--trusted-proxy", metavar="IP", help="Reverse proxy whose X-Forwarded-For tells clients apart.")
+@click.option("--no-table", is_flag=True, help="Hold no table of all candidates in memory: nothing is ranked.")
 @click.option("--access-log", is_flag=True, help="Print every request.")
 def serve(
     host: str,
@@ -35,14 +36,19 @@ def serve(
     token_file: Path | None,
     rate: float,
     trusted_proxy: str | None,
+    no_table: bool,
     access_log: bool,
 ) -> None:
     """Serve the results over HTTP, read-only: a page, REST and OPTIMADE. Ctrl-C stops it.
+
+    All candidates are read into memory, in the background, so that the page ranks them at once by any weights: about
+    1.5 GB for a million. They are kept in the data folder for the next start.
 
     \b
     Examples:
       hemiec serve
       hemiec serve --host 0.0.0.0 --port 8080 --token-file token
+      hemiec serve --no-table
     """
     from hemiec.cli.session import quiet
     from hemiec.settings import load_settings
@@ -65,7 +71,7 @@ def serve(
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is not installed.", mend="pip install 'hemiec[web]'") from error
     with listen(host, port) as on:
-        app = create_app(settings, allow_origins=origins, rate=rate or None)
+        app = create_app(settings, allow_origins=origins, rate=rate or None, table=not no_table, tell=_tell)
         _announce(on.getsockname()[:2], settings.database, optimade=app.state.optimade)
         if app.state.reading.may_write():
             _warn(
@@ -82,6 +88,7 @@ def serve(
         except KeyboardInterrupt:
             pass  # uvicorn has ended by then, and sends the signal on, which a shell's background job ignores
         finally:
+            app.state.live.stop()
             app.state.reading.close()
         click.echo("stopped.", err=True)
 
@@ -92,11 +99,16 @@ def _announce(address: tuple[str, int], database: str, *, optimade: bool) -> Non
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     base = f"http://{shown}:{port}"
     click.echo(f"hemiec serves database {database!r}, read-only; Ctrl-C stops it.")
-    click.echo(f"  page      {base}/docs")
+    click.echo(f"  page      {base}/")
     click.echo(f"  API       {base}/api/v1")
+    click.echo(f"  described {base}/docs")
     if optimade:
         click.echo(f"  OPTIMADE  {base}/optimade/v1")
     sys.stdout.flush()
+
+
+def _tell(message: str) -> None:
+    click.echo(message, err=True)
 
 
 def _warn(message: str) -> None:

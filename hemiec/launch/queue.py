@@ -9,15 +9,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from jobflow import Flow
 
 from hemiec.store.database import Database
+from hemiec.store.queue.states import STATES as STATES
+from hemiec.store.queue.states import State as State
+from hemiec.store.queue.states import Tally as Tally
 
-#: What a job is doing, in words for people; each backend's own states are mapped onto them.
-State = Literal["waiting", "ready", "running", "done", "failed", "cancelled", "paused"]
-STATES: tuple[State, ...] = ("done", "running", "ready", "waiting", "failed", "cancelled", "paused")
 #: A job in one of these will not run by itself any more.
 ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
 
@@ -42,22 +42,6 @@ class JobStatus:
     elapsed_s: float | None = None
     message: str | None = None
     blocked: bool = False
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How many jobs of one tier, kind and protocol are in one state.
-
-    ``cores`` is what they take in all when they run, ``core_seconds`` what their launches took so far.
-    """
-
-    tier: str | None
-    kind: str
-    protocol: str | None
-    state: State
-    n: int
-    cores: int = 0
-    core_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,18 @@ def read_header(database: Database, name: str, fields: Document | None = None) -
     return header
 
 
+def require_campaign(database: Database, name: str) -> None:
+    """Make sure that a campaign was submitted to this store, or that imported candidates name it.
+
+    Raises
+    ------
+    InputError
+        If neither is so.
+    """
+    if database["candidates"].find_one({"campaigns": name}, {"_id": 1}) is None:
+        read_header(database, name, {"name": 1})
+
+
 def read_campaign(database: Database, name: str, plan_fields: Document | None = None) -> Document:
     """Return the document of a campaign with its candidates, of which only some fields may be wanted.
 

@@ -1,19 +1,19 @@
-"""The web application: REST under /api/v1, OPTIMADE under /optimade, and a page that describes both."""
+"""The web application: the page at /, REST under /api/v1, OPTIMADE under /optimade, and /docs on both."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import GZipMiddleware
 
 import hemiec
 from hemiec.settings import Settings
 from hemiec.store.database import Database
+from hemiec.web.compression import Compressed
 from hemiec.web.description import ERRORS, TEXT, TOKEN_WRONG, describe
 from hemiec.web.headers import Headed
 from hemiec.web.page import router as page
@@ -24,10 +24,14 @@ from hemiec.web.protection import (
     RateLimit,
     check_parameters,
     check_size,
+    except_for,
     require_token,
 )
+from hemiec.web.ranking.live import Live
 from hemiec.web.reading import Reading
-from hemiec.web.routes import candidates, leaderboards, records, structures
+from hemiec.web.routes import candidates, leaderboards, progress, ranking, records, snapshots, structures
+from hemiec.web.site import is_site
+from hemiec.web.site import router as site
 
 API = "/api/v1"
 #: Requests per second and client.
@@ -42,6 +46,8 @@ def create_app(
     database: Database | None = None,
     allow_origins: Sequence[str] = (),
     rate: float | None = DEFAULT_RATE,
+    table: bool = True,
+    tell: Callable[[str], object] | None = None,
 ) -> FastAPI:
     """Return the web application on the database of the settings.
 
@@ -55,6 +61,10 @@ def create_app(
         Web pages, as scheme and host, whose scripts may read the answers; default none.
     rate
         Requests per second and client; None for no limit.
+    table
+        Whether all candidates are held in memory, to rank them by rules of the moment.
+    tell
+        Called with a line for people now and then while that table is read from a large store.
 
     Raises
     ------
@@ -63,11 +73,14 @@ def create_app(
     """
     reading = Reading(settings, database)
     reading.database()
+    live = Live(reading, enabled=table, tell=tell)
     token = settings.web_token.get_secret_value() if settings.web_token is not None else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        live.start()
         yield
+        live.stop()
         reading.close()
 
     app = FastAPI(
@@ -82,13 +95,15 @@ def create_app(
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.reading = reading
+    app.state.live = live
     app.state.private = token is not None
     handle_problems(app)
     describe(app, token=token is not None)
     api = APIRouter(prefix=API, responses={**ERRORS, **(TOKEN_WRONG if token is not None else {})})
-    for part in (candidates, structures, leaderboards, records):
+    for part in (candidates, structures, leaderboards, records, ranking, snapshots, progress):
         api.include_router(part.router)
     app.include_router(api)
+    app.include_router(site)
     app.include_router(page)
     app.state.optimade = find_spec("optimade") is not None
     if app.state.optimade:
@@ -113,9 +128,9 @@ def _middleware(allow_origins: Sequence[str], rate: float | None, token: str | N
             )
         )
     if rate is not None:
-        found.append(Middleware(Guarded, check=RateLimit(rate)))
+        found.append(Middleware(Guarded, check=except_for(is_site, RateLimit(rate))))
     found += [Middleware(Guarded, check=check_size), Middleware(Guarded, check=check_parameters)]
     if token is not None:
-        found.append(Middleware(Guarded, check=require_token(token, [f"{API}/health"])))
-    compressed = Middleware(GZipMiddleware, minimum_size=_COMPRESSED_FROM, compresslevel=_COMPRESSION)
+        found.append(Middleware(Guarded, check=except_for(is_site, require_token(token, [f"{API}/health"]))))
+    compressed = Middleware(Compressed, minimum_size=_COMPRESSED_FROM, compresslevel=_COMPRESSION)
     return [*found, compressed]

@@ -34,6 +34,17 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer, "description": "There is none of that id."}}
+FILES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "A file.",
+        "content": {
+            "text/csv": {"schema": {"type": "string"}},
+            "application/json": {"schema": {"type": "object"}},
+            "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
+            "application/x-tex": {"schema": {"type": "string"}},
+        },
+    }
+}
 TOKEN_WRONG: dict[int | str, dict[str, Any]] = {
     401: {"model": ErrorAnswer, "description": "The token is missing or wrong."}
 }
@@ -71,7 +82,7 @@ def _complete(operation: dict[str, Any], *, token: bool) -> None:
         for name, text in _HEADERS.items()
         if name != "Link" or any(parameter["name"] == "after" for parameter in operation.get("parameters", []))
     }
-    for kind, example in _examples()[operation["operationId"]].items():
+    for kind, example in _examples().get(operation["operationId"], {}).items():
         found["content"][kind]["example"] = example
     for status, error in answers.items():
         if int(status) >= 400:

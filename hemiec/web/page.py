@@ -13,18 +13,12 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, FastAPI, Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from hemiec.web.headers import content_policy
 from hemiec.web.parameters import NoParameters
 
 router = APIRouter(include_in_schema=False)
-
-
-@router.get("/")
-def go_to_page(request: Request, _: NoParameters) -> Response:
-    """Lead to the page."""
-    return RedirectResponse("docs")
 
 
 @router.get("/docs")

@@ -31,29 +31,47 @@ class ErrorBody(BaseModel):
     mend: str | None = Field(None, description="What to do about it; null if the message says it.")
 
 
+class Progress(BaseModel):
+    """How far the reading of the candidates has come."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    done: int = Field(ge=0, description="Candidates read so far; unit 1.")
+    total: int = Field(ge=0, description="Candidates in all, about; unit 1.")
+
+
 class ErrorAnswer(BaseModel):
     """The body of every answer with a status of 400 or more."""
 
     model_config = ConfigDict(extra="forbid")
 
     error: ErrorBody = Field(description="The error.")
+    progress: Progress | None = Field(None, description="While the candidates are being read; else not there.")
 
 
 class Problem(HemiecError):
     """A request that cannot be answered, with the HTTP status that says so."""
 
     def __init__(
-        self, status: int, message: str, *, mend: str | None = None, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        mend: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         super().__init__(message, mend=mend)
         self.status = status
         self.headers = dict(headers or {})
+        self.progress = progress
 
 
 def answer(problem: Problem) -> JSONResponse:
     """Return the answer that states a problem."""
-    body = ErrorAnswer(error=ErrorBody(message=problem.message, mend=problem.mend))
-    return JSONResponse(body.model_dump(), problem.status, {"Cache-Control": "no-store", **problem.headers})
+    body = ErrorAnswer(error=ErrorBody(message=problem.message, mend=problem.mend), progress=problem.progress)
+    content = body.model_dump(exclude={"progress"} if problem.progress is None else None)
+    return JSONResponse(content, problem.status, {"Cache-Control": "no-store", **problem.headers})
 
 
 def of_store(error: StoreError | PyMongoError) -> Problem:

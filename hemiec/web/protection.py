@@ -49,6 +49,16 @@ class Guarded:
         await self.app(scope, receive, send)
 
 
+def except_for(free: Callable[[str], bool], check: Callable[[Scope], None]) -> Callable[[Scope], None]:
+    """Return a check that lets pass the addresses for which ``free`` is true."""
+
+    def checked(scope: Scope) -> None:
+        if not free(scope["path"]):
+            check(scope)
+
+    return checked
+
+
 class HeadAsGet:
     """Answers HEAD with the status and headers of GET."""
 

@@ -31,7 +31,7 @@ class GpawConvergence(Document):
 class GpawProtocol(NamedProtocol):
     """Spin-polarised DFT+U with GPAW in plane waves."""
 
-    engine: Literal["gpaw"]
+    engine: Literal["gpaw"] = Field(description="What computes: this kind of protocol.")
     thermo: ThermoSettings
     functional: Literal["PBE", "PBEsol", "LDA", "GLLBSC"] = Field(description="Exchange-correlation functional.")
     cutoff_eV: float = Field(ge=200, description="Plane-wave cutoff in eV.")

@@ -67,7 +67,7 @@ class SaddleSettings(Document):
 class MlipProtocol(NamedProtocol):
     """Relaxations and barriers with a machine-learned interatomic potential."""
 
-    engine: Literal["mlip"]
+    engine: Literal["mlip"] = Field(description="What computes: this kind of protocol.")
     thermo: ThermoSettings
     model: MlipModel
     relax: RelaxSettings

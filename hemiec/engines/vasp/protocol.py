@@ -77,7 +77,7 @@ class VaspNeb(Document):
 class VaspProtocol(NamedProtocol):
     """DFT with VASP; inputs are written and runs corrected through atomate2 and custodian."""
 
-    engine: Literal["vasp"]
+    engine: Literal["vasp"] = Field(description="What computes: this kind of protocol.")
     thermo: ThermoSettings
     functional: Literal["PBE", "r2SCAN", "HSE06"] = Field(description="Exchange-correlation functional.")
     energies: bool = Field(description="Whether total energies may be compared; false: gaps only.")

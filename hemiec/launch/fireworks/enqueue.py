@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,11 +13,10 @@ from jobflow.managers.fireworks import job_to_firework
 from monty.json import jsanitize
 
 from hemiec.store.database import Database, Document
+from hemiec.store.queue.fireworks import in_chunks, job_states
 from hemiec.workflows.identity import jobs_of
 
 _JOB_TASK = "{{jobflow.managers.fireworks.JobFiretask}}"
-#: Uuids in one query: MongoDB takes no query of more than 16 MB.
-CHUNK = 20_000
 
 
 def add_missing(database: Database, launchpad: LaunchPad, flows: Sequence[Flow], campaign: str) -> int:
@@ -62,33 +61,15 @@ def graph_of(flow: Flow) -> list[tuple[Job, list[str]]]:
 
 def tag(database: Database, campaign: str, uuids: Collection[str]) -> None:
     """Make jobs on the LaunchPad jobs of a campaign."""
-    for where in _in_chunks(uuids):
+    for where in in_chunks(uuids):
         query = {**where, "spec.hemiec.campaigns": {"$ne": campaign}}
         database["fireworks"].update_many(query, {"$addToSet": {"spec.hemiec.campaigns": campaign}})
 
 
 def untag(database: Database, campaign: str, uuids: Collection[str]) -> None:
     """Take jobs from a campaign that no longer asks for them; they stay on the LaunchPad."""
-    for where in _in_chunks(uuids):
+    for where in in_chunks(uuids):
         database["fireworks"].update_many(where, {"$pull": {"spec.hemiec.campaigns": campaign}})
-
-
-def job_states(database: Database, uuids: Collection[str]) -> dict[str, Document]:
-    """Return uuid to fw_id and FireWorks' state for every job that has a Firework or a result."""
-    fields = {"_id": 0, "fw_id": 1, "state": 1, "spec.hemiec.uuid": 1}
-    known: dict[str, Document] = {}
-    for where in _in_chunks(uuids):
-        found = database["fireworks"].find(where, fields)
-        # Of a job that was replaced, the last Firework counts.
-        for fw in sorted(found, key=lambda fw: fw["fw_id"]):
-            known[fw["spec"]["hemiec"]["uuid"]] = {"fw_id": fw["fw_id"], "state": fw["state"]}
-    # Results without a Firework come from elsewhere (restored, imported); they count as finished.
-    missing = [u for u in uuids if u not in known]
-    for k in range(0, len(missing), CHUNK):
-        query = {"uuid": {"$in": missing[k : k + CHUNK]}, "output": {"$ne": None}}
-        for output in database["outputs"].find(query, {"uuid": 1}):
-            known[output["uuid"]] = {"fw_id": None, "state": "COMPLETED"}
-    return known
 
 
 def remove_half_written(database: Database) -> None:
@@ -212,10 +193,3 @@ def _join(database: Database, launchpad: LaunchPad, missing: list[Job], known: d
         parents = sorted({fw_ids[u] for u in job.input_uuids if u in fw_ids})
         launchpad.append_wf(Workflow([firework]), parents or [anchor])
         fw_ids[job.uuid] = firework.fw_id
-
-
-def _in_chunks(uuids: Collection[str]) -> Iterator[Document]:
-    """Yield queries for the Fireworks of some jobs."""
-    listed = list(uuids)
-    for k in range(0, len(listed), CHUNK):
-        yield {"spec.hemiec.uuid": {"$in": listed[k : k + CHUNK]}}

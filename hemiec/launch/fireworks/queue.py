@@ -9,34 +9,20 @@ from typing import Any
 from fireworks import LaunchPad
 from jobflow import Flow
 
-from hemiec.launch.fireworks.enqueue import CHUNK, add_missing, job_states, remove_half_written, tag, untag
+from hemiec.launch.fireworks.enqueue import add_missing, remove_half_written, tag, untag
 from hemiec.launch.fireworks.launches import (
     blocked_fireworks,
     last_line,
     last_line_of,
-    launch_seconds,
-    measured_seconds,
     seconds_by_uuid,
     stack_trace,
-    wanted_by,
 )
 from hemiec.launch.fireworks.launchpad import open_launchpad
 from hemiec.launch.fireworks.reconcile import reconcile
 from hemiec.launch.queue import JobStatus, Queue, State, Tally, Trace
 from hemiec.store.database import Database, Document
+from hemiec.store.queue.fireworks import CHUNK, STATES, job_states, launch_seconds, tally_fireworks, wanted_by
 
-#: FireWorks' states in words for people.
-STATES: dict[str, State] = {
-    "COMPLETED": "done",
-    "RUNNING": "running",
-    "RESERVED": "running",
-    "READY": "ready",
-    "WAITING": "waiting",
-    "FIZZLED": "failed",
-    "DEFUSED": "cancelled",
-    "ARCHIVED": "cancelled",
-    "PAUSED": "paused",
-}
 _FIELDS = {"_id": 0, "fw_id": 1, "state": 1, "name": 1, "launches": 1, "spec.hemiec": 1, "spec._exception_details": 1}
 _LAUNCH_FIELDS = {
     "_id": 0,
@@ -89,38 +75,8 @@ class FireWorksQueue(Queue):
         return {uuid: STATES[entry["state"]] for uuid, entry in job_states(self.database, uuids).items()}
 
     def tally(self, campaign: str | None = None, *, costs: bool = False, spent: Collection[str] = ()) -> list[Tally]:
-        """Return counts, by index alone; see :meth:`Queue.tally`."""
-        fields: Document = {
-            "tier": "$spec.hemiec.tier",
-            "kind": "$spec.hemiec.kind",
-            "protocol": "$spec.hemiec.protocol",
-            "cores": "$spec.hemiec.resources.cores",
-            "state": "$state",
-        }
-        group: Document = {"_id": fields, "n": {"$sum": 1}}
-        if costs:
-            # Ids by the hundred thousand, so that no group outgrows a document.
-            fields["part"] = {"$floor": {"$divide": ["$fw_id", 100_000]}}
-            group["ids"] = {"$push": "$fw_id"}
-        # Any name at all: a bound of the index, unlike `$exists`, for which the Fireworks themselves are read.
-        match = {"$match": wanted_by(campaign, spent) or {"spec.hemiec.campaigns": {"$gt": ""}}}
-        groups = list(self.database["fireworks"].aggregate([match, {"$group": group}]))
-        wanted = None if campaign is None else [fw_id for g in groups for fw_id in g.get("ids", ())]
-        seconds = measured_seconds(self.database, wanted) if costs else {}
-        found: dict[tuple[str | None, str, str | None, State], Tally] = {}
-        for entry in groups:
-            about = entry["_id"]
-            cores = about.get("cores") or 1
-            key = (about.get("tier"), about.get("kind") or "", about.get("protocol"), STATES[about["state"]])
-            so_far = found.get(key) or Tally(*key, n=0)
-            found[key] = Tally(
-                *key,
-                n=so_far.n + entry["n"],
-                cores=so_far.cores + cores * entry["n"],
-                core_seconds=so_far.core_seconds
-                + cores * sum(seconds.get(fw_id, 0.0) for fw_id in entry.get("ids", ())),
-            )
-        return list(found.values())
+        """Return counts; see :meth:`Queue.tally`."""
+        return tally_fireworks(self.database, campaign, costs=costs, spent=spent)
 
     def jobs(
         self,

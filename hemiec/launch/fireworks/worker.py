@@ -75,7 +75,7 @@ class Assignment:
         spent
             Campaigns whose budget is spent.
         """
-        from hemiec.launch.fireworks.launches import wanted_by
+        from hemiec.store.queue.fireworks import wanted_by
 
         query = wanted_by(self.campaign, spent)
         if self.until is not None:

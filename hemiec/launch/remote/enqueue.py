@@ -14,8 +14,9 @@ from jobflow import Flow, Job, OnMissing
 from hemiec.errors import LaunchError
 from hemiec.launch.fireworks.large import MAX_ARGUMENTS_BYTES, move_large_arguments
 from hemiec.launch.remote.config import scheduler_words
-from hemiec.launch.remote.jobs import ABOUT, STATES, blocked_jobs, in_chunks, latest
+from hemiec.launch.remote.jobs import blocked_jobs
 from hemiec.store.database import Database, Document
+from hemiec.store.queue.remote import ABOUT, STATES, in_chunks, latest
 
 if TYPE_CHECKING:
     from jobflow_remote import JobController

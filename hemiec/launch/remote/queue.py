@@ -18,23 +18,20 @@ from hemiec.launch.budget import spent_campaigns
 from hemiec.launch.queue import JobStatus, Queue, State, Tally, Trace
 from hemiec.launch.remote import enqueue, reconcile
 from hemiec.launch.remote.config import JOBS, load_project, require_same_store
-from hemiec.launch.remote.jobs import (
+from hemiec.launch.remote.jobs import blocked_jobs, read_jobs, read_trace, seconds_of
+from hemiec.settings import Settings
+from hemiec.store.database import Database, Document
+from hemiec.store.queue.remote import (
     ABOUT,
     STATES,
     TALLY_INDEX,
-    blocked_jobs,
     elapsed_s,
     in_chunks,
     latest,
-    read_jobs,
-    read_trace,
-    seconds_of,
     states_of,
     tally_jobs,
     wanted_by,
 )
-from hemiec.settings import Settings
-from hemiec.store.database import Database, Document
 
 if TYPE_CHECKING:
     from jobflow_remote import JobController

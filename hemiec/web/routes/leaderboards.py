@@ -25,6 +25,8 @@ from hemiec.web.reading import Read
 #: More candidates are not ranked while somebody waits.
 MAX_RANKED = 2_000
 _RANKING_TIME_S = 20.0
+#: Random draws behind the ranks' intervals; a saved leaderboard has more.
+_DRAWS = 200
 
 router = APIRouter(tags=["leaderboards"])
 
@@ -53,7 +55,8 @@ def show_current(request: Request, read: Read, query: Annotated[CurrentQuery, Qu
         documents = list(read_candidates(database, where, whole=False))
     latest = max((doc.last_updated for doc in documents), default=None)
     # The time of the latest candidate, so that the answer stays the same while the candidates do.
-    ranked = rank(documents, DEFAULT, campaign=query.campaign, created_at=latest)
+    rules = DEFAULT.model_copy(update={"draws": _DRAWS})
+    ranked = rank(documents, rules, campaign=query.campaign, created_at=latest)
     content = ranked.model_dump(mode="json", exclude={"entries": {"__all__": APART}})
     content["entries"] = content["entries"][: query.limit]
     return send_json(request, content | {"n_entries": n_entries})
