@@ -125,7 +125,8 @@ export class Rules {
   /** Return a link to a candidate, by its label if it is on this page of the list. */
   #named(id, shown) {
     const found = shown.rows.find((row) => row.candidate_id === id);
-    return h("a", { href: `candidate?id=${encodeURIComponent(id)}` }, found ? formula(found.label) : id);
+    const href = `candidate?id=${encodeURIComponent(id)}&definition=${encodeURIComponent(shown.definition.name)}`;
+    return h("a", { href }, found ? formula(found.label) : id);
   }
 }
 
