@@ -14,7 +14,7 @@ from hemiec.errors import InputError, QueryError, did_you_mean
 from hemiec.schemas.definition import LeaderboardDefinition
 from hemiec.schemas.documents import APART, CandidateDoc
 from hemiec.schemas.leaderboard import LeaderboardDoc, StoredEntry, StoredLeaderboard
-from hemiec.store.campaigns import read_header
+from hemiec.store.campaigns import require_campaign
 from hemiec.store.candidates import Report, read_candidates
 from hemiec.store.database import Database, store_errors
 from hemiec.store.queries.columns import mask
@@ -54,7 +54,7 @@ def candidates_to_rank(
     """
     wanted = where_filter(definition)
     if campaign is not None:
-        read_header(database, campaign, {"name": 1})  # says so if there is none of that name
+        require_campaign(database, campaign)  # says so if there is none of that name
         wanted = {"$and": [wanted, {"campaigns": campaign}]} if wanted else {"campaigns": campaign}
     with store_errors():
         documents = list(read_candidates(database, wanted, whole=whole, report=report))

@@ -22,7 +22,7 @@ from hemiec.schemas.documents import APART, PROPERTIES, SCHEMA_VERSION, Candidat
 from hemiec.schemas.snapshot import PropertyUse, ProtocolUse, ReferenceSet, SnapshotContent, SnapshotManifest
 from hemiec.settings import Settings
 from hemiec.store.building.digest import digest
-from hemiec.store.campaigns import read_header
+from hemiec.store.campaigns import require_campaign
 from hemiec.store.candidates import Report
 from hemiec.store.database import Database, Document
 from hemiec.store.layout.migrations import upgrade
@@ -92,7 +92,7 @@ def take_snapshot(
         If the disk is full, or the database cannot be reached.
     """
     if campaign is not None:
-        read_header(database, campaign, {"name": 1})  # says so if there is none of that name
+        require_campaign(database, campaign)  # says so if there is none of that name
     taking = _Taking(database, matching(where, campaign), report)
     chosen = {"where": where.strip(), "campaign": campaign, "definition": definition}
     folder = write_snapshot(snapshots_folder(settings), taking.tables(), taking.schema, lambda: taking.content(chosen))

@@ -46,7 +46,7 @@ from hemiec.store.archive.members import (
     content_hash,
     member_of,
 )
-from hemiec.store.campaigns import read_header
+from hemiec.store.campaigns import require_campaign
 from hemiec.store.database import Database, Document, store_errors
 from hemiec.store.layout.prepare import require_current
 from hemiec.store.layout.schema_files import STORED, schema_of
@@ -204,7 +204,7 @@ def select_candidates(
     with store_errors():
         conditions: list[Document] = [compile(expression)] if expression.strip() else []
         if campaign is not None:
-            read_header(database, campaign, {"name": 1})  # says so if there is none of that name
+            require_campaign(database, campaign)  # says so if there is none of that name
             conditions.append({"campaigns": campaign})
         if named:
             conditions.append({"candidate_id": {"$in": sorted(named)}})

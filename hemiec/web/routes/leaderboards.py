@@ -11,7 +11,7 @@ from hemiec.ranking.definition import DEFAULT
 from hemiec.ranking.leaderboard import rank
 from hemiec.schemas.documents import APART
 from hemiec.schemas.leaderboard import LeaderboardDoc
-from hemiec.store.campaigns import read_header
+from hemiec.store.campaigns import require_campaign
 from hemiec.store.candidates import read_candidates
 from hemiec.store.leaderboards import read_leaderboard
 from hemiec.web.answers import FOREVER, send_json
@@ -44,7 +44,7 @@ def show_current(request: Request, read: Read, query: Annotated[CurrentQuery, Qu
     where = {} if query.campaign is None else {"campaigns": query.campaign}
     with read(time_limit_s=_RANKING_TIME_S) as database:
         if query.campaign is not None:
-            read_header(database, query.campaign, {"name": 1})
+            require_campaign(database, query.campaign)
         n_entries = database["candidates"].count_documents(where, limit=MAX_RANKED + 1)
         if n_entries > MAX_RANKED:
             raise Problem(

@@ -61,7 +61,7 @@ async function start() {
         list,
         emptyNotice(
           "No campaign yet",
-          "Submit one with `hemiec run CAMPAIGN`, or load the sample data with `hemiec demo-data`.",
+          "Nothing was submitted to this store. `hemiec run` and `hemiec submit` do; candidates of an archive or of the sample data come without their campaigns.",
         ),
       );
       return;

@@ -125,7 +125,7 @@ function head(candidate) {
               "asked for by ",
               candidate.campaigns.map((name, k) => [
                 k > 0 && ", ",
-                h("a", { href: `campaigns?name=${encodeURIComponent(name)}` }, name),
+                h("a", { href: `./?campaign=${encodeURIComponent(name)}` }, name),
               ]),
             ]
           : "no campaign",

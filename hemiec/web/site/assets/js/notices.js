@@ -19,7 +19,7 @@ export function loadingNotice(text, progress = null) {
  * @param {Array<Node>} [actions] Buttons.
  */
 export function emptyNotice(title, text, actions = []) {
-  return h("div", { class: "notice empty" }, h("p", { class: "notice-title" }, title), h("p", {}, text), actions.length > 0 && h("div", { class: "row" }, actions));
+  return h("div", { class: "notice empty" }, h("p", { class: "notice-title" }, title), h("p", {}, typeof text === "string" ? sentenceOf(text) : text), actions.length > 0 && h("div", { class: "row" }, actions));
 }
 
 /**
