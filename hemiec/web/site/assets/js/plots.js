@@ -51,6 +51,16 @@ export async function drawPlot(element, make, config = {}) {
   return globalThis.Plotly;
 }
 
+/**
+ * Return a colour of the theme, given as #rrggbb, that lets through what is below it.
+ *
+ * For many points: an opacity of their own makes each a layer of the page, and every later change of the page slow.
+ */
+export function seeThrough(hex, share) {
+  const parts = [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
+  return `rgba(${parts.join(", ")}, ${share})`;
+}
+
 /** Return plotly. */
 export async function loadPlotly() {
   if (!document.getElementById(MAP_STYLES)) {

@@ -4,10 +4,10 @@ import { get, isAborted, Latest } from "../api.js";
 import { h, replace } from "../dom.js";
 import { count, interval, number, unit } from "../format.js";
 import { emptyNotice, errorNotice, loadingNotice, sentenceOf } from "../notices.js";
-import { drawPlot, plainLabel } from "../plots.js";
+import { drawPlot, plainLabel, seeThrough } from "../plots.js";
 import { cornersOf, isBrushed, lassoOf, NO_BRUSH, short } from "./brush.js";
 
-const POINTS = 3000;
+const POINTS = 1_500;
 /** More error bars than these hide the points. */
 const MAX_BARS = 60;
 const DRAGS = { select: "box", lasso: "outline", zoom: "zoom" };
@@ -159,8 +159,8 @@ export class Scatter {
     const errors = (axis) => ({ type: "data", symmetric: false, thickness: 1, width: 0, color: colours.muted,
       array: rows.map((k) => reach(points[`${axis}_high`][k], points[axis][k])), arrayminus: rows.map((k) => reach(points[axis][k], points[`${axis}_low`][k])) });
     return [
-      trace("candidates", rows, { marker: { size: rows.length > 500 ? 5 : 8, color: colours.accent, opacity: rows.length > 500 ? 0.45 : 0.75 },
-        ...(bars ? { error_x: errors("x"), error_y: errors("y") } : {}), unselected: { marker: { opacity: 0.25 } } }),
+      trace("candidates", rows, { marker: { size: rows.length > 500 ? 5 : 8, color: seeThrough(colours.accent, rows.length > 500 ? 0.45 : 0.75) },
+        ...(bars ? { error_x: errors("x"), error_y: errors("y") } : {}), unselected: { marker: { color: seeThrough(colours.accent, 0.2) } } }),
       trace("Pareto front", front, { marker: { size: 10, symbol: "diamond", color: colours.series[1], line: { width: 1, color: colours.surface } } }),
       trace("to compare", rows.filter((k) => marked.has(points.candidate_id[k])), { marker: { size: 16, symbol: "circle-open", color: colours.text, line: { width: 2 } } }),
       trace("first", winner, { mode: "markers+text", marker: { size: 15, symbol: "star", color: colours.series[2], line: { width: 1, color: colours.surface } },
