@@ -65,7 +65,9 @@ class Client:
         """Close the client, its event loop and what the application opened."""
         self._runner.run(self._client.aclose())
         self._runner.close()
-        self.app.state.live.stop()
+        live = getattr(self.app.state, "live", None)  # OPTIMADE's own application has none
+        if live is not None:
+            live.stop()
         self.app.state.reading.close()
 
 
