@@ -20,7 +20,7 @@ def demo_data(as_json: bool) -> None:
     \b
     Examples:
       hemiec demo-data
-      HEMIEC_DATA_DIR=/tmp/sample hemiec demo-data
+      HEMIEC_DATA_DIR=~/hemiec-sample hemiec demo-data
     """
     from hemiec.store.sample import load_sample
 
