@@ -115,6 +115,24 @@ def test_weights_change_the_order_as_a_file_would(store: Database) -> None:
     assert scores == pytest.approx(alone, abs=1e-5)
 
 
+def test_a_candidate_that_cannot_be_read_is_named_and_left_out_of_the_saved_list(store: Database) -> None:
+    damaged = store["candidates"].find_one({}, sort=[("candidate_id", 1)])
+    assert damaged is not None
+    broken = {"$set": {"nelements": "many"}}
+    store.client[store.name].command(
+        "update", "candidates", updates=[{"q": {"_id": damaged["_id"]}, "u": broken}], bypassDocumentValidation=True
+    )
+    try:
+        done = run("--save", "--json")
+        assert done.exit_code == 0
+        assert "1 candidates were left out" in done.stderr
+        saved = LeaderboardDoc.model_validate_json(done.stdout)
+        assert len(saved.entries) == N - 1
+        assert damaged["candidate_id"] not in ranks(saved)
+    finally:
+        store["candidates"].replace_one({"_id": damaged["_id"]}, damaged)
+
+
 def test_a_saved_leaderboard_is_that_of_its_snapshot(store: Database) -> None:
     done = run("--save", "--campaign", OTHER_CAMPAIGN, "--json")
     saved = LeaderboardDoc.model_validate_json(done.stdout)
