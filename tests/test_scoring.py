@@ -109,6 +109,13 @@ def test_weights_that_make_no_score_are_refused(weights: list[float]) -> None:
         scores(np.zeros((3, 2)), three(), weights)
 
 
+@pytest.mark.parametrize("unit", [5e-324, 1e-300, 1e300, 8e307])
+def test_only_ratios_of_weights_count(unit: float) -> None:
+    matrix = np.array([[0.3, 0.9], [0.2, 1.0], [NAN, 0.4]])
+    rules = [criterion(best=0, worst=1, required=False), criterion(property="migration_barrier", best=0, worst=1)]
+    assert scores(matrix, rules, [unit, 2 * unit]) == pytest.approx([0.7, 2.2 / 3, 0.4])
+
+
 def test_a_missing_value_does_what_its_criterion_says_and_is_never_zero_nor_last() -> None:
     columns = {"band_gap": np.array([0.0, 0.0, NAN]), "migration_barrier": np.array([NAN, 1.0, 0.0])}
     assert scores(scaled_matrix(columns, three()), three()) == pytest.approx([NAN, 0.75, NAN], nan_ok=True)

@@ -91,19 +91,46 @@ def test_a_criterion_that_is_left_out_makes_the_ends_roots_of_a_quadratic() -> N
     assert (level.low, level.high, level.winner_above) == (0, 1, "hm-1")
 
 
+@pytest.mark.parametrize("numbers", [[0.75, 0.25, 0.0, 0.9, 0.1], [0.3, 0.7, 0.1], [0.9, 0.3, 0.6, 0.7]])
+def test_the_weight_of_the_only_criterion_that_is_known_changes_nothing(numbers: list[float]) -> None:
+    for weight in (1e-3, 1.0, 3.0):
+        assert [(r.low, r.high, r.winner_below) for r in ranges([[x] for x in numbers], weight)] == [(0, None, None)]
+    # Of several criteria only one is known of the others, and the winner has it too.
+    found = ranges([[0.9, 0.95], *([x, NAN] for x in (0.3, 0.6, 0.7))], 1, 1)
+    assert [(r.low, r.high) for r in found] == [(0, None), (0, None)]
+
+
+@pytest.mark.parametrize("ratio", [1e-9, 1e-6, 1e-3, 1.0, 1e3, 1e6, 1e9])
+@pytest.mark.parametrize("unit", [1e-290, 1.0, 1e290])
+def test_a_small_or_large_weight_has_the_same_range(ratio: float, unit: float) -> None:
+    """Scores are equal where 0.6 + 0.2 t = 0.5 + 0.7 t, at t = 0.2; a weight below it keeps the first winner."""
+    (found,) = [r for r in ranges([[0.6, 0.2], [0.5, 0.7]], unit, unit * ratio) if r.property == NAMES[1]]
+    if ratio < 0.2:
+        assert (found.low, found.winner_below, found.winner_above) == (0, None, "hm-1")
+        assert found.high == pytest.approx(0.2 * unit)
+    else:
+        assert (found.high, found.winner_below, found.winner_above) == (None, "hm-0", None)
+        assert found.low == pytest.approx(0.2 * unit, rel=1e-11 * max(ratio, 10))
+
+
+def test_an_end_beyond_all_numbers_is_none() -> None:
+    assert [(r.high, r.winner_above) for r in ranges([[0.5, 0.2], [0.4, 0.21]], 1e308, 1e308)] == [(None, None)] * 2
+
+
 def test_what_may_have_any_value_counts_as_the_middle() -> None:
     found = ranges([[0.9, NAN], [0.2, 0.8]], 1, 1, missing="whole_range")
     assert [r.model_dump() for r in found] == [r.model_dump() for r in ranges([[0.9, 0.5], [0.2, 0.8]], 1, 1)]
 
 
 sixteenths = st.integers(0, 16).map(lambda k: k / 16)
+tenths = st.integers(0, 10).map(lambda k: k / 10)
 
 
 @settings(max_examples=150, deadline=None)
 @given(
     st.tuples(st.integers(1, 12), st.integers(1, 4)).flatmap(
         lambda shape: st.tuples(
-            arrays(np.float64, shape, elements=st.one_of(sixteenths, sixteenths, st.just(NAN))),
+            arrays(np.float64, shape, elements=st.one_of(sixteenths, tenths, st.just(NAN))),
             st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=shape[1], max_size=shape[1]),
         )
     ),

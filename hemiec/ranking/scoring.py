@@ -146,7 +146,17 @@ def scores(matrix: Floats, criteria: Sequence[Criterion], weights: Sequence[floa
             f"weights: expected {len(criteria)} numbers from 0 up, one of them above 0, got {chosen.tolist()}."
         )
     rules = np.array([_RULES[c.missing] for c in criteria], dtype=np.int64)
-    return _weighted_means(np.asarray(matrix, dtype=np.float64), chosen, rules)
+    return _weighted_means(np.asarray(matrix, dtype=np.float64), balanced(chosen)[0], rules)
+
+
+def balanced(weights: Sequence[float] | Floats) -> tuple[Floats, int]:
+    """Return weights of which the largest is between 0.5 and 1, and the power of 2 that makes them the given ones.
+
+    Only ratios of weights count, and these are kept exactly; sums and products of them cannot overflow.
+    """
+    given = np.asarray(weights, dtype=np.float64)
+    exponent = int(np.frexp(given.max())[1])
+    return np.ldexp(given, -exponent), exponent
 
 
 def descending(scores: Floats) -> NDArray[np.intp]:

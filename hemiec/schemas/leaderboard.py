@@ -46,7 +46,7 @@ class WeightRange(Document):
 
     property: str = Field(description="The criterion.")
     weight: float = Field(description="Its weight; unit 1.")
-    low: float = Field(ge=0, description="Smallest weight with the same winner; 0 if it may go; unit 1.")
+    low: float = Field(ge=0, description="Smallest weight with the same winner; 0 if any above 0 has it; unit 1.")
     high: float | None = Field(description="Largest weight with the same winner; null if there is none; unit 1.")
     winner_below: str | None = Field(None, description="candidate_id that wins below `low`; null if none does.")
     winner_above: str | None = Field(None, description="candidate_id that wins above `high`; null if none does.")
