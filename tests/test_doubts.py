@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ranked_candidates import candidate
+from ranked_candidates import candidate, quantities, result
 from report_examples import entry, structure
 from thermo_examples import entropy, thermodynamics
 from transport_examples import dynamics, summary
 
 from hemiec.ranking.definition import DEFAULT
 from hemiec.ranking.doubts import BARTEL_LIMIT, CODES, NEAR_IMAGES, POOR_ORDER, doubts, structure_doubts
+from hemiec.ranking.entries import entry_of
 from hemiec.schemas.calculations import GapStart
 from hemiec.schemas.definition import Criterion, LeaderboardDefinition
 from hemiec.schemas.leaderboard import Doubt, LeaderboardEntry
@@ -88,6 +89,16 @@ def test_nothing_is_invented() -> None:
 )  # fmt: skip
 def test_facts_of_numbers(changes: dict[str, Any], expected: set[str]) -> None:
     assert codes(sound(**changes)) == expected
+
+
+def test_magnetic_starts_are_those_of_the_gap_that_counts() -> None:
+    """The gap is of one calculation, the barrier, and so all else that is shown, of another."""
+    with_gap = result("gap", 40, quantities(1.0, None, -2.0)).model_copy(update={"gap_starts": [start("F", 1.0)]})
+    starts = [start("F", 2.5), start("G", 0.1), start("C", None)]
+    with_barrier = result("barrier", 80, quantities(2.5, 0.6, -2.0)).model_copy(update={"gap_starts": starts})
+    doc = candidate("hm-a", 1.0, 0.6, -2.0, results=[with_gap, with_barrier])
+    assert [d.code for d in doubts(doc, DEFAULT) if "magnetic" in d.code] == ["one-magnetic-start"]
+    assert [d.code for d in doubts(entry_of(doc), DEFAULT)] == [d.code for d in doubts(doc, DEFAULT)]
 
 
 def test_facts_of_transport() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from hemiec.ranking.columns import BY_PROPERTY, COLUMNS
-from hemiec.ranking.entries import shown_result
+from hemiec.ranking.entries import gap_starts, shown_result
 from hemiec.schemas.calculations import GapStart
 from hemiec.schemas.definition import Criterion
 from hemiec.schemas.documents import CandidateDoc, CandidateResult
@@ -99,20 +99,19 @@ def doubts(of: LeaderboardEntry | CandidateDoc, definition: Rules) -> list[Doubt
     Parameters
     ----------
     of
-        An entry of a leaderboard, or a candidate, whose shown result then counts.
+        An entry of a leaderboard, or a candidate, whose shown result and own gap then count.
     definition
         What counts, with which scale.
     """
     criteria = {criterion.property: criterion for criterion in definition.criteria}
     result: LeaderboardEntry | CandidateResult | None
     if isinstance(of, CandidateDoc):
-        result = shown_result(of)
+        result, starts = shown_result(of), gap_starts(of)
         formula, tau, valences = of.candidate.formula, of.candidate.bartel_tau, of.candidate.oxidation_states
     else:
-        result, formula, tau, valences = of, of.formula, of.bartel_tau, {}
-    found = [*_of_numbers(of, criteria), *_of_composition(formula, tau, valences)]
+        result, starts, formula, tau, valences = of, of.gap_starts, of.formula, of.bartel_tau, {}
+    found = [*_of_numbers(of, criteria), *_of_composition(formula, tau, valences), *_of_gap(of.band_gap, starts)]
     if result is not None:
-        found += _of_gap(of.band_gap, result.gap_starts)
         found += _of_transport(of.migration_barrier, result)
         found += _of_thermodynamics(result.thermodynamics)
         found += _of_cell(result)

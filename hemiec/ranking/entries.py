@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hemiec.schemas.calculations import GapStart
 from hemiec.schemas.documents import PROPERTIES, CandidateDoc, CandidateResult
 from hemiec.schemas.leaderboard import LeaderboardEntry
 from hemiec.schemas.quantity import Quantity
@@ -10,7 +11,6 @@ from hemiec.schemas.quantity import Quantity
 def entry_of(doc: CandidateDoc) -> LeaderboardEntry:
     """Return what a leaderboard shows of a candidate, with no rank, score, doubts or uncertainty yet."""
     spec, result = doc.candidate, shown_result(doc)
-    gap_result = next((r for r in doc.results if r.band_gap == doc.band_gap), None)
     confirmed = [r.confirmed_formation_enthalpy_from_oxides_per_atom for r in doc.results]
     return LeaderboardEntry(
         rank=None,
@@ -23,7 +23,7 @@ def entry_of(doc: CandidateDoc) -> LeaderboardEntry:
         confirmed_formation_enthalpy_from_oxides_per_atom=next(
             (q for q in confirmed if q.value is not None), confirmed[0] if confirmed else None
         ),
-        gap_starts=gap_result.gap_starts if gap_result else [],
+        gap_starts=gap_starts(doc),
         oxide_reaction=result.oxide_reaction if result else None,
         mobile=doc.mobile,
         mean_B_valence=spec.mean_B_valence,
@@ -45,6 +45,11 @@ def quantity(doc: CandidateDoc | CandidateResult | LeaderboardEntry, name: str) 
     """Return the quantity of a document by the name of its property."""
     found: Quantity = getattr(doc, name)
     return found
+
+
+def gap_starts(doc: CandidateDoc) -> list[GapStart]:
+    """Return the magnetic starts behind a candidate's own gap, which may be of another result than the shown one."""
+    return next((result.gap_starts for result in doc.results if result.band_gap == doc.band_gap), [])
 
 
 def shown_result(doc: CandidateDoc) -> CandidateResult | None:
