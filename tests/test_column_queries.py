@@ -80,6 +80,27 @@ def test_rows_are_those_that_mongodb_finds(database: Database, settings: Setting
     assert found_some > 100
 
 
+@pytest.mark.store
+def test_sums_are_rounded_as_mongodb_rounds_them(database: Database, settings: Settings) -> None:
+    insert_candidates(database, 60, structures=False)
+    columns = take_snapshot(database, settings).columns()
+    ids = np.array(columns["candidate_id"].to_pylist())
+    rng = np.random.default_rng(0)
+    named = [field.name for field in fields_of().values() if field.kind == "number" and field.unit == "1"]
+    numbers = {name: columns[name].to_numpy() for name in named}
+    filled = [name for name in named if not np.isnan(numbers[name]).any()]
+    for _ in range(150):
+        names = rng.choice(filled, size=rng.integers(2, 6), replace=False)
+        factors = rng.choice([1.0, -1.0, 2.0, 0.1, 0.3], size=len(names))
+        row = rng.integers(len(ids))
+        # What one candidate has, so that the last digit decides.
+        limit = sum(float(k * numbers[name][row]) for k, name in zip(factors, names, strict=True))
+        text = " + ".join(f"({k}*{name})" for k, name in zip(factors, names, strict=True)) + f" <= {limit!r}"
+        found = database["candidates"].find(compile(text), {"candidate_id": 1})
+        assert set(ids[mask(text, columns)]) == {document["candidate_id"] for document in found}, text
+    assert mask("1e308*nelements + 1e308*n_species.A > 0", columns).all()  # and no warning of an overflow
+
+
 def _questions(field: Field, column: pa.ChunkedArray) -> list[str]:
     """Return conditions on a field with values that it has."""
     name, values = field.name, sorted({str(v) for v in column.to_pylist() if v is not None and v != []})

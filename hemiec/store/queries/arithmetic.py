@@ -158,13 +158,22 @@ def present(site: str, species: str) -> Filter:
 
 
 def _several(form: Linear, operator: str) -> Filter:
-    parts = [
-        term.expression if factor == 1 else {"$multiply": [float(factor), term.expression]}
-        for term, factor in form.terms.items()
-    ]
     known = [{term.field.path: {"$type": "number"}} for term in form.terms if term.species is None]
-    compared = {"$expr": {MONGO[operator]: [{"$add": parts}, float(-form.constant)]}}
+    compared = {"$expr": {MONGO[operator]: [_total(form), float(-form.constant)]}}
     return {"$and": [*known, *_bounds(form, operator), compared]}
+
+
+def _total(form: Linear) -> Any:
+    """Return MongoDB's expression of a sum without its constant, rounded after each term from the first to the last.
+
+    $add of three terms and more is rounded otherwise by each of MongoDB's engines, and nested ones are made one;
+    $subtract is left alone, so that columns give the very same sum.
+    """
+    (first, factor), *others = form.terms.items()
+    total = first.expression if factor == 1 else {"$multiply": [float(factor), first.expression]}
+    for term, factor in others:
+        total = {"$subtract": [total, {"$multiply": [float(-factor), term.expression]}]}
+    return total
 
 
 def _bounds(form: Linear, operator: str) -> list[Filter]:

@@ -83,8 +83,9 @@ class _Rows:
         form, sense = solved(left, operator, right)
         # A single term has the factor 1.
         factors = [float(factor) for factor in form.terms.values()]
-        parts = [x if k == 1 else k * x for k, x in zip(factors, map(self._number, form.terms), strict=True)]
-        total = reduce(np.add, parts)
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts = [x if k == 1 else k * x for k, x in zip(factors, map(self._number, form.terms), strict=True)]
+            total = reduce(np.add, parts)
         found: Mask = _COMPARE[sense](total, float(-form.constant))
         # NaN, which stands for unknown, is unequal to everything.
         return found & ~np.isnan(total) if sense == "!=" else found
