@@ -6,7 +6,7 @@ BENCH_READY := $(VENV)/.bench-ready
 DOCS_READY := $(VENV)/.docs-ready
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q
 
-.PHONY: help setup demo test check docs fuzz bench-space bench-sqs bench-dft bench-launch bench-transport bench-thermo bench-store bench-ranking clean
+.PHONY: help setup demo test check docs fuzz bench-space bench-sqs bench-dft bench-launch bench-transport bench-thermo bench-store bench-ranking bench-web clean
 
 help:
 	@echo "make setup   virtual environment in $(VENV) with the tested versions; builds GPAW (a few minutes)"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench-thermo   setup, then enthalpies, formation energies, vacancies and hulls against experiment, DFT and pymatgen (20 minutes)"
 	@echo "make bench-store   setup, then queries on a million candidates beside pymongo and maggma (half an hour, 4 GB)"
 	@echo "make bench-ranking   setup, then ranks, Pareto fronts and probabilities at scale beside pandas, paretoset, pymoo and moocore (a quarter of an hour)"
+	@echo "make bench-web   setup, then the server's ranked list and the page in Chromium with a million candidates (ten minutes)"
 	@echo "make clean   remove $(VENV)"
 
 setup: $(READY)
@@ -93,6 +94,11 @@ bench-store: setup
 
 bench-ranking: $(BENCH_READY)
 	$(BIN)/python benchmarks/bench_ranking.py
+
+# The second uses the million rows of the first.
+bench-web: $(READY)
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(BIN)/python benchmarks/web_ranking.py --folder "$$folder" && $(BIN)/python benchmarks/web_page.py --folder "$$folder"
 
 clean:
 	rm -rf $(VENV)

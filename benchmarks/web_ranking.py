@@ -16,11 +16,13 @@ import http.client
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -167,55 +169,73 @@ def asked(client: Client, process: psutil.Process, n: int, requests: int) -> dic
     return figures
 
 
-def served(n: int, requests: int) -> dict[str, float]:
-    """Start the server, ask and measure."""
+@contextmanager
+def serving() -> Iterator[tuple[str, psutil.Process, float]]:
+    """Yield address and process of a server that has its table, and the seconds it took until the first answer."""
     command = [sys.executable, "-m", "hemiec.cli.main", "serve", "--port", "0", "--rate", "0"]
     started = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
-            address = next(m.group(1) for line in server.stdout if (m := re.search(r"API +(http\S+)", line)))
-            figures = {"address_s": time.perf_counter() - started}
+            address = next(m.group(1) for line in server.stdout if (m := re.search(r"API +(http://[^/\s]+)", line)))
             client = Client(address)
             while client.get("ranking?limit=1")[0] == 503:
                 time.sleep(0.05)
-            figures["first_answer_s"] = time.perf_counter() - started
-            content, _ = client.json("ranking?limit=1")
-            assert content["table"]["n_candidates"] == n
-            process = psutil.Process(server.pid)
-            figures["memory_at_start_mb"] = process.memory_info().rss / 1e6
-            figures |= asked(client, process, n, requests)
-            begun = time.perf_counter()
-            status, body, _ = client.get("ranking/export?format=csv&where=" + quote("band_gap < 0.5"))
-            assert status == 200
-            figures |= {"export_mb_per_s": len(body) / 1e6 / (time.perf_counter() - begun)}
-            figures["memory_at_end_mb"] = process.memory_info().rss / 1e6
+            yield address, psutil.Process(server.pid), time.perf_counter() - started
         finally:
             server.terminate()
+
+
+def served(n: int, requests: int) -> dict[str, float]:
+    """Start the server, ask and measure."""
+    with serving() as (address, process, first_answer_s):
+        client = Client(address)
+        content, _ = client.json("ranking?limit=1")
+        assert content["table"]["n_candidates"] == n
+        figures = {"first_answer_s": first_answer_s, "memory_at_start_mb": process.memory_info().rss / 1e6}
+        figures |= asked(client, process, n, requests)
+        begun = time.perf_counter()
+        status, body, _ = client.get("ranking/export?format=csv&where=" + quote("band_gap < 0.5"))
+        assert status == 200
+        figures |= {"export_mb_per_s": len(body) / 1e6 / (time.perf_counter() - begun)}
+        figures["memory_at_end_mb"] = process.memory_info().rss / 1e6
     return figures
+
+
+@contextmanager
+def store_of(n: int, named: Path | None) -> Iterator[dict[str, float]]:
+    """Yield what it took to fill the store and the file while they are open; a folder without a name goes again."""
+    folder = named.absolute() if named else Path(tempfile.mkdtemp())
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ |= {"HEMIEC_DATA_DIR": str(folder), "HEMIEC_CONFIG_FILE": str(folder / "none.yaml")}
+    os.environ.pop("HEMIEC_MONGO_URI", None)
+    settings = load_settings()
+    database = open_database(settings)
+    try:
+        figures = filled(database, KeptTable(settings), n)
+        print(f"{n:,} rows, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+        yield figures | {"n": float(n)}
+    finally:
+        database.close()
+        EmbeddedMongod(settings).down()
+        if named is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def arguments(about: str) -> argparse.ArgumentParser:
+    """Return what both benchmarks of the page are asked with."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-n", type=int, default=1_000_000, help="candidates")
+    parser.add_argument("--requests", type=int, default=40, help="questions of each kind")
+    parser.add_argument("--folder", type=Path, help="data folder to keep, or to use again")
+    return parser
 
 
 def main() -> None:
     """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-n", type=int, default=1_000_000, help="candidates")
-    parser.add_argument("--requests", type=int, default=40, help="questions of each kind")
-    parser.add_argument("--folder", type=Path, help="data folder to keep, or to use again")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = (options.folder or Path(temporary)).absolute()
-        folder.mkdir(parents=True, exist_ok=True)
-        os.environ |= {"HEMIEC_DATA_DIR": str(folder), "HEMIEC_CONFIG_FILE": str(folder / "none.yaml")}
-        os.environ.pop("HEMIEC_MONGO_URI", None)
-        settings = load_settings()
-        database = open_database(settings)
-        try:
-            figures = filled(database, KeptTable(settings), options.n)
-            print(f"{options.n:,} rows, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
-            figures |= {"n": float(options.n)} | served(options.n, options.requests)
-        finally:
-            database.close()
-            EmbeddedMongod(settings).down()
+    options = arguments(__doc__).parse_args()
+    with store_of(options.n, options.folder) as figures:
+        figures |= served(options.n, options.requests)
     interactions = [key for key in figures if key.endswith("_p95_ms") and not key.startswith("uncertainty")]
     short = [key for key in interactions if figures[key] > TARGET_MS]
     print(f"memory: {figures['memory_at_start_mb']:.0f} MB at start, {figures['memory_at_end_mb']:.0f} MB in the end")

@@ -95,6 +95,28 @@ def test_weights_rank_at_once_and_reset(open_page: Open, site: Site) -> None:
     expect(slider).to_have_value("1")
 
 
+def test_a_slider_that_is_dragged_for_long_leaves_its_address(open_page: Open, site: Site) -> None:
+    """Browsers refuse, some with an error, to change the address hundreds of times in a few seconds."""
+    page = open_page().page
+    ready(page)
+    written = page.evaluate("""async () => {
+      let written = 0;
+      const replace = history.replaceState;
+      history.replaceState = function counted(...given) { written += 1; replace.apply(history, given); };
+      const slider = document.querySelector("#weights input[type=range]");
+      for (let step = 0; step < 400; step += 1) {
+        slider.value = step % 2 ? "3" : "2";
+        slider.dispatchEvent(new Event("input", { bubbles: true }));
+        if (step % 50 === 0) await new Promise(requestAnimationFrame);
+      }
+      await new Promise((resolve) => { setTimeout(resolve, 600); });
+      return written;
+    }""")
+    assert written < 50
+    shown_is(page, asked(site, limit=50, weights="band_gap:3")["rows"])
+    assert query(page) == {"weights": "band_gap:3"}
+
+
 def test_only_the_newest_question_is_shown(open_page: Open, site: Site) -> None:
     page = open_page().page
     ready(page)

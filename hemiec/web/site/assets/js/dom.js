@@ -40,6 +40,25 @@ export function debounced(action, wait) {
   };
 }
 
+/** Return a function that calls another at once, and once more when a time (ms) has passed if more calls have come since. */
+export function throttled(action, every) {
+  let timer = 0;
+  let more = false;
+  const again = () => {
+    timer = more ? setTimeout(again, every) : 0;
+    if (more) action();
+    more = false;
+  };
+  return () => {
+    if (timer) {
+      more = true;
+      return;
+    }
+    action();
+    timer = setTimeout(again, every);
+  };
+}
+
 let made = 0;
 
 /** Return an id that no other element of the page has. */

@@ -1,7 +1,7 @@
 // The leaderboard: its state is in the address, the server ranks, and every control only changes the state.
 
 import { get, isAborted, Latest } from "./api.js";
-import { byId, debounced, h, replace } from "./dom.js";
+import { byId, debounced, h, replace, throttled } from "./dom.js";
 import { count, counted } from "./format.js";
 import { announce, showLayout } from "./layout.js";
 import { errorNotice } from "./notices.js";
@@ -130,24 +130,6 @@ async function loadUncertainty() {
   } catch (error) {
     if (!isAborted(error)) parts.table.showUncertaintyError(error);
   }
-}
-
-/** Ask at once, and again when a time has passed if more has changed since. */
-function throttled(action, every) {
-  let timer = 0;
-  let more = false;
-  return () => {
-    if (timer) {
-      more = true;
-      return;
-    }
-    action();
-    timer = setTimeout(function again() {
-      timer = more ? setTimeout(again, every) : 0;
-      if (more) action();
-      more = false;
-    }, every);
-  };
 }
 
 const rankSoon = throttled(loadRanking, RANK_EVERY);

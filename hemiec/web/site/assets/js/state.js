@@ -1,5 +1,10 @@
 // What a permalink holds: the state of a page in its query string, what is as at first left out.
 
+import { throttled } from "./dom.js";
+
+/** The address follows a slider no more often than this, in ms: browsers refuse more than some 200 changes in ten seconds. */
+const WRITE_EVERY = 200;
+
 /**
  * A page's state: names to values, kept in the address.
  *
@@ -14,6 +19,7 @@
 export class State {
   #first;
   #now;
+  #replaceSoon = throttled(() => this.#write("replaceState"), WRITE_EVERY);
 
   constructor(first) {
     this.#first = first;
@@ -34,13 +40,13 @@ export class State {
    * Change values and the address.
    *
    * @param {object} changes Name to value.
-   * @param {object} [how] `push` makes a step that the browser's Back undoes; else the address is replaced.
+   * @param {object} [how] `push` makes a step that the browser's Back undoes; else the address is replaced, soon.
    */
   set(changes, { push = false } = {}) {
+    if (push) this.#write("replaceState"); // what has changed so far belongs to the step before
     Object.assign(this.#now, changes);
-    const address = this.address();
-    if (address === location.pathname + location.search) return;
-    history[push ? "pushState" : "replaceState"](null, "", address);
+    if (push) this.#write("pushState");
+    else this.#replaceSoon();
   }
 
   /** Return all values to those at first, but some. */
@@ -66,6 +72,11 @@ export class State {
       this.#now = this.#read();
       action();
     });
+  }
+
+  #write(how) {
+    const address = this.address();
+    if (address !== location.pathname + location.search) history[how](null, "", address);
   }
 
   #read() {

@@ -7,6 +7,8 @@ import { NO_BRUSH } from "./brush.js";
 import { notesRow, notesOf } from "./notes.js";
 
 const SIZES = [25, 50, 100, 200];
+/** An answer that takes longer than this dims the rows before, in ms. */
+const LATE = 300;
 
 /** The table of one page and its pager. */
 export class RankingTable {
@@ -15,15 +17,19 @@ export class RankingTable {
   #book = null;
   #drawn = null;
   #look = "";
+  #late = 0;
 
   constructor(place, pager, { state, change, compare }) {
     Object.assign(this, { place, pager, state, change, compare });
     document.addEventListener("comparedchange", () => this.#showCompared());
   }
 
-  /** Say that something is on its way; the rows before stay, dimmed, unless there are none. */
+  /** Say that something is on its way; the rows before stay, and are dimmed if it is late. */
   busy(on) {
     this.place.setAttribute("aria-busy", String(on));
+    clearTimeout(this.#late);
+    this.place.classList.remove("late");
+    if (on) this.#late = setTimeout(() => this.place.classList.add("late"), LATE);
   }
 
   showLoading(text, progress = null) {
@@ -93,7 +99,7 @@ export class RankingTable {
       h("tbody", {}, this.#shown.rows.map((row) => this.#row(row, columns))));
     const frame = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Ranking", data: { key: "frame" } }, table);
     replace(this.place, frame, h("p", { class: "draws small muted" }, "Drawing the uncertainty…"));
-    frame.scrollTo(left, top);
+    if (left || top) frame.scrollTo(left, top); // it lays the page out at once
     if (this.#drawn) this.showUncertainty(this.#drawn);
     this.#showPager();
     if (focused) document.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });

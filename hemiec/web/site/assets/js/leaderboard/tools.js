@@ -10,7 +10,7 @@ const FORMATS = { csv: "CSV, for spreadsheets", json: "JSON, with everything", p
 /** Show the tools. */
 export function showTools(place, { state, change, book, question, compare }) {
   const note = h("p", { class: "small tool-note", role: "status" });
-  replace(place, compareLink(state, compare), linkButton(note), menu("Download", "download-menu", downloads(question, note)),
+  replace(place, compareLink(state, compare), linkButton(state, note), menu("Download", "download-menu", downloads(question, note)),
     menu("Columns", "columns-menu", columns(state, change, book)), note);
 }
 
@@ -35,13 +35,14 @@ function compareLink(state, compare) {
   return h("span", { class: "row" }, link, none);
 }
 
-function linkButton(note) {
+function linkButton(state, note) {
   return h("button", { type: "button", class: "button", id: "copy-link", on: { click: async () => {
+    const address = new URL(state.address(), location.href).href;
     try {
-      await navigator.clipboard.writeText(location.href);
+      await navigator.clipboard.writeText(address);
       note.textContent = "The link is copied. It restores rules, weights, filters, order and page.";
     } catch {
-      note.textContent = `Copy the address of this page: ${location.href}`;
+      note.textContent = `Copy the address of this page: ${address}`;
     }
   } } }, "Copy link");
 }
