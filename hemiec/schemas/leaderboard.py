@@ -37,7 +37,9 @@ class RankUncertainty(Document):
     score_interval: tuple[float, float] = Field(description="5th and 95th percentile of its scores, 0 to 1; unit 1.")
     probability_top: float = Field(ge=0, le=1, description="Share of draws in which it is in the top; unit 1.")
     probability_pareto: float = Field(
-        ge=0, le=1, description="Share of draws in which no other candidate is better in every criterion; unit 1."
+        ge=0,
+        le=1,
+        description="Share of draws in which no other is as good in every criterion and better in one; unit 1.",
     )
 
 
@@ -62,7 +64,9 @@ class LeaderboardEntry(Document):
     formula: str = Field(description="Formula with site fractions.")
     label: str = Field(description="Short formula for people.")
     score: float | None = Field(description="Weighted mean of the scaled criteria, 0 to 1; unit 1; null if unranked.")
-    pareto_layer: int | None = Field(description="1 if no other candidate is better in every criterion; unit 1.")
+    pareto_layer: int | None = Field(
+        description="1 if no other candidate is as good in every criterion and better in one; unit 1."
+    )
     band_gap: Quantity = Field(description="Fundamental gap, in eV.")
     migration_barrier: Quantity = Field(description="Migration barrier, in eV.")
     formation_energy_per_atom: Quantity = Field(description="From the elements, in eV/atom.")

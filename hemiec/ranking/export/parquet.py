@@ -30,7 +30,7 @@ _UNCERTAINTY = {
     "score_low": "5th percentile of its scores, 0 to 1.",
     "score_high": "95th percentile of its scores, 0 to 1.",
     "probability_top": "Share of draws in which it is in the top.",
-    "probability_pareto": "Share of draws in which no other candidate is better in every criterion.",
+    "probability_pareto": "Share of draws in which no other candidate is as good in every criterion and better in one.",
 }
 #: What is written of each property beside its value: suffix to type, whether it has the property's unit, description.
 _OF_QUANTITY = {

@@ -128,7 +128,7 @@ class Points(Document):
     y_low: list[float | None] = Field(description="Lower ends of 90 % intervals, in the unit of the axis.")
     y_high: list[float | None] = Field(description="Upper ends, in the unit of the axis.")
     rank: list[int | None] = Field(description="Ranks; unit 1; null if not ranked.")
-    front: list[bool] = Field(description="Whether no other candidate is better in both.")
+    front: list[bool] = Field(description="Whether no other candidate is as good in both and better in one.")
 
 
 class PointsAnswer(Document):

@@ -125,7 +125,7 @@ export class RankingTable {
       { kind: "score", heading: "Score", title: "Weighted mean of the scaled criteria, 0 to 1" },
       { kind: "interval", heading: "90 % ranks", title: "90 % interval of the rank" },
       { kind: "top", heading: `P(top\u00a0${top})`, title: "Probability of being in the top" },
-      { kind: "pareto", heading: "P(Pareto)", title: "Probability that no other candidate is better in every criterion" },
+      { kind: "pareto", heading: "P(Pareto)", title: "Probability that no other candidate is as good in every criterion and better in one" },
       ...properties,
       { kind: "notes", heading: "Notes", title: "What is missing or doubtful" },
     ];
