@@ -24,7 +24,7 @@ from hemiec.ranking.snapshots.sides import Facts, Rows, Side
 from hemiec.ranking.table import CandidateTable, Estimates
 from hemiec.schemas.definition import Criterion, LeaderboardDefinition
 from hemiec.schemas.diff import DiffDoc, DiffMove
-from hemiec.schemas.documents import CandidateDoc
+from hemiec.schemas.documents import CandidateDoc, JobRecord
 from hemiec.schemas.quantity import Quantity
 from hemiec.settings import Settings
 from hemiec.store.candidates import documents_of
@@ -152,6 +152,28 @@ def test_new_data(store: Store) -> None:
         assert "nothing of its own changed" in move.causes[0].text.lower()
     assert (found.n_moves, found.statuses) == (4, {"up": 3, "down": 1, "same": 4})
     assert found.causes == {"others": 3, "new-data": 1}
+
+
+def test_a_job_that_ran_again_is_new_data(store: Store) -> None:
+    record = JobRecord(uuid=JOB, step="gap", name="lowest gap", state="completed", completed_at="2026-11-20T10:00:00")
+
+    def ran(when: str, value: float) -> Edit:
+        def edit(docs: list[CandidateDoc]) -> None:
+            change(docs[2], "band_gap", value=value)
+            docs[2].results[0] = docs[2].results[0].model_copy(
+                update={"jobs": [record.model_copy(update={"completed_at": when})]}
+            )
+
+        return edit
+
+    # A job that runs again, such as one after a failed magnetic start, keeps its uuid.
+    old = store.take(ran("2026-11-20T10:00:00", 0.3))
+    new = store.take(ran("2026-11-21T10:00:00", 0.05))
+    (cause,) = of(compare_stored(old, new, store.settings, definition=RULES), X).causes
+    assert (cause.kind, cause.job_uuids) == ("new-data", [JOB])
+    assert cause.text == "Band gap 0.30 -> 0.05 eV: new data, job aaaaaaaa ran again."
+    same = store.take(ran("2026-11-20T10:00:00", 0.05))
+    assert kinds(of(compare_stored(old, same, store.settings, definition=RULES), X)) == ["unknown"]
 
 
 def test_a_first_value_and_a_lost_one(store: Store) -> None:

@@ -102,12 +102,27 @@ def _of_correction(change: Change) -> Iterator[DiffCause]:
 
 def _of_data(change: Change) -> Iterator[DiffCause]:
     before, after = change.before, change.after
-    if before.protocol_hash != after.protocol_hash or set(before.job_uuids) == set(after.job_uuids):
+    if before.protocol_hash != after.protocol_hash:
         return
     jobs, gone = _new(before.job_uuids, after.job_uuids), _new(after.job_uuids, before.job_uuids)
-    words = f"new data, {_jobs_said(jobs)}" if jobs else f"without {_jobs_said(gone)}, which counted before"
+    again = _run_again(change)
+    if jobs:
+        words = f"new data, {_jobs_said(jobs)}"
+    elif gone:
+        words = f"without {_jobs_said(gone)}, which counted before"
+    elif again:
+        jobs, words = again, f"new data, {_jobs_said(again)} ran again"
+    else:
+        return
     samples = f", {before.n} -> {after.n} samples" if before.n != after.n else ""
     yield _cause(change, "new-data", f"{changed_text(change)}: {words}{samples}", job_uuids=jobs)
+
+
+def _run_again(change: Change) -> list[str]:
+    """Return the jobs behind both values that finished anew: a job that runs again keeps its uuid."""
+    was, is_now = change.old.completed, change.new.completed
+    both = [uuid for uuid in dict.fromkeys(change.after.job_uuids) if was.get(uuid) and is_now.get(uuid)]
+    return [uuid for uuid in both if was[uuid] != is_now[uuid]]
 
 
 def _of_phases(change: Change) -> Iterator[DiffCause]:

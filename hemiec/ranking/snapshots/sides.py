@@ -37,12 +37,15 @@ class Facts:
         Phases that it decomposes to; None if that was not kept.
     builder_version, thermo_version
         Versions of the code; None if that was not kept.
+    completed
+        uuid of a job to when it finished, as it is stored; empty if that was not kept.
     """
 
     quantities: Mapping[str, Quantity]
     decomposition: Sequence[str] | None = None
     builder_version: int | None = None
     thermo_version: int | None = None
+    completed: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ def of_snapshot(
                 phases,
                 document["builder_version"],
                 None if version is None else int(version),
+                {job["uuid"]: job["completed_at"] for result in document["results"] for job in result["jobs"]},
             )
 
     return Side(
