@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _WORDS = {
     "up": "moved up", "down": "moved down", "same": "kept their rank", "entered": "entered", "left": "left",
-    "ranked": "are ranked now", "unranked": "are not ranked any more",
+    "ranked": "newly ranked", "unranked": "no longer ranked",
 }  # fmt: skip
 _CAUSES = {
     "new-data": "new data", "model": "another protocol, correction or code", "references": "other reference phases",

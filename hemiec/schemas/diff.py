@@ -43,8 +43,9 @@ class DiffCause(Document):
     """One reason why a candidate stands elsewhere."""
 
     kind: CauseKind = Field(
-        description="new-data: other jobs, or the same run again; model: another protocol, correction or version of the code; references: the "
-        "phases that energies are relative to were computed anew; hull: other phases are what it decomposes to; "
+        description="new-data: other jobs, or the same run again; model: another protocol, correction or version of "
+        "the code; references: the phases that energies are relative to were computed anew; hull: other phases are "
+        "what it decomposes to; "
         "definition: other rules; filter: a condition leaves it out or no longer does; added, removed: it is only in "
         "one of the two; new-candidate: one that was not there passed it; others: others moved, nothing of its own; "
         "unknown: what is stored does not tell."
@@ -54,7 +55,9 @@ class DiffCause(Document):
     old: float | None = Field(None, description="Value before, in `unit`; null if there was none.")
     new: float | None = Field(None, description="Value after, in `unit`; null if there is none.")
     unit: str | None = Field(None, description="Unit of the two values.")
-    job_uuids: list[str] = Field(default_factory=list, description="jobflow jobs that are new behind the value, or ran again.")
+    job_uuids: list[str] = Field(
+        default_factory=list, description="jobflow jobs that are new behind the value, or ran again."
+    )
     phases: list[str] = Field(default_factory=list, description="Reference phases that are new or changed.")
     candidates: list[str] = Field(default_factory=list, description="candidate_ids that moved past it or away.")
 
