@@ -209,7 +209,8 @@ def test_words_of_ranks_and_weights(doc: LeaderboardDoc) -> None:
     assert rank_interval(doc.entries[-1]) == ""
     labels = {entry.candidate_id: entry.label for entry in doc.entries}
     assert (
-        weight_sentence(doc.sensitivity[1], labels) == "The winner stays first whatever the migration barrier weighs."
+        weight_sentence(doc.sensitivity[1], labels)
+        == "The winner stays first whatever the migration barrier weighs, if it counts at all."
     )
     assert weight_sentence(doc.sensitivity[0], {}).startswith("The band gap weighs 1; below 0.4 hm-000000000002 wins")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ranked_candidates import NOW, candidate, known, missing, quantities, result
 
 from hemiec.errors import InputError
-from hemiec.ranking.definition import DEFAULT, shipped, shipped_names
+from hemiec.ranking.definition import DEFAULT, shipped, shipped_names, with_weights
 from hemiec.ranking.entries import shown_result
 from hemiec.ranking.leaderboard import rank
 from hemiec.ranking.order import rank_table
@@ -379,3 +379,12 @@ def test_no_result_to_show() -> None:
     stranger = {name: known(name, 99.0) for name in PROPERTIES}
     assert shown_result(candidate("a", results=[result("other", 40, stranger)])) is None
     assert rank([candidate("a")], DEFAULT).entries[0].hops == []
+
+
+def test_a_winner_at_every_weight_may_lose_to_who_joins_without_the_criterion() -> None:
+    """A range is of weights above 0: at 0 nothing is required any more, and who lacked the value is ranked."""
+    found = [candidate("hm-a", 1.0, 0.6, -2.0), candidate("hm-b", 2.0, 0.8, -2.0), candidate("hm-c", None, 0.3, -2.0)]
+    (gap, *_) = rank(found, DEFAULT).sensitivity
+    assert (gap.property, gap.low, gap.high, gap.winner_below) == ("band_gap", 0, None, None)
+    winners = [rank(found, with_weights(DEFAULT, {"band_gap": weight})).entries[0] for weight in (1e3, 1e-9, 0)]
+    assert [entry.candidate_id for entry in winners] == ["hm-a", "hm-a", "hm-c"]

@@ -121,6 +121,8 @@ def percent(share: float) -> str:
 def weight_sentence(of: WeightRange, labels: dict[str, str]) -> str:
     """Return in words how far one weight can move before another candidate wins.
 
+    At a weight of 0 the criterion is out and whoever lacks a value of it may win, which no range tells.
+
     Parameters
     ----------
     of
@@ -133,7 +135,7 @@ def weight_sentence(of: WeightRange, labels: dict[str, str]) -> str:
     below = None if of.winner_below is None else labels.get(of.winner_below, of.winner_below)
     above = None if of.winner_above is None else labels.get(of.winner_above, of.winner_above)
     if below is None and above is None:
-        return f"The winner stays first whatever the {name} weighs."
+        return f"The winner stays first whatever the {name} weighs, if it counts at all."
     changes = []
     if below is not None:
         changes.append(f"below {of.low:.3g} {below} wins")

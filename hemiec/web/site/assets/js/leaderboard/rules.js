@@ -134,7 +134,7 @@ function reachText({ low, high, winner_below: below, winner_above: above }) {
   const ends = [];
   if (below) ends.push(`falls below ${number(low)}`);
   if (above) ends.push(`rises above ${number(high)}`);
-  return ends.length ? `The winner changes if it ${ends.join(" or ")}.` : "The winner is the same at any weight.";
+  return ends.length ? `The winner changes if it ${ends.join(" or ")}.` : "The winner is the same at any weight above 0.";
 }
 
 function wishOf(criterion, about) {
