@@ -5,10 +5,10 @@
 Every task and tool has a process of its own with one thread, whose peak memory is measured, data and libraries
 included. A tool is called on a hundredth of the data first, so that nothing is compiled while the clock runs; the time
 is the best of up to five calls, and the CPU time says what it would be on an idle machine. What takes more CPU time
-than the limit or more than 6 GiB is stopped, and the table says so. All tools that finish must give the same answer.
-Numbers are made up: candidates with even random properties, points spread evenly, and, where the front is huge, 100,000
-points on a sphere with the others behind it. The last line is one JSON object with wall times; a peer that was stopped
-has the limit as its number and says so in its name.
+than the limit or more than 6 GiB is stopped, and the table says so. All tools that finish must give the same answer,
+but for the draws: there each has random numbers of its own. Candidates have even random properties, points are spread
+evenly, or, where the front is huge, 100,000 of them lie on a sphere with the others behind it. The last line is one
+JSON object with wall times; a peer that was stopped has the limit as its number and says so in its name.
 """
 
 from __future__ import annotations

@@ -89,12 +89,21 @@ def test_links_lead_to_pages_and_headings(path: Path) -> None:
         assert not anchor or anchor in anchors(page), f"{path.name}: {target}"
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda path: path.name)
-def test_links_into_the_documentation_lead_somewhere(path: Path) -> None:
-    for target in (t for t in LINK.findall(path.read_text()) if t.startswith("docs/")):
-        name, _, anchor = target.partition("#")
-        assert (ROOT / name).is_file(), target
-        assert not anchor or anchor in anchors(ROOT / name), target
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_into_the_documentation_lead_somewhere(name: str) -> None:
+    for target in (t for t in LINK.findall((ROOT / name).read_text()) if t.startswith("docs/")):
+        page, _, anchor = target.partition("#")
+        assert (ROOT / page).is_file(), target
+        assert not anchor or anchor in anchors(ROOT / page), target
+
+
+@pytest.mark.parametrize("path", [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda path: path.name)
+def test_files_that_pages_name_are_there(path: Path) -> None:
+    # NAME and X stand for what the reader chooses.
+    for name in re.findall(
+        r"(?<![\w/.-])(?:hemiec|flows|analysis|benchmarks|tests|tools|db_config)/[\w./*-]+", path.read_text()
+    ):
+        assert re.search(r"NAME|_X\b", name) or any(ROOT.glob(name.rstrip("./"))), f"{path.name}: {name}"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
