@@ -242,6 +242,8 @@ def test_narrowing_keeps_both_conditions() -> None:
     # What does not stand by itself could turn the meaning of both.
     with pytest.raises(InputError, match="query: "):
         narrowed(either, "has(La)) or (has(Pb)")
+    with pytest.raises(InputError, match="as-asked: where: query: "):
+        narrowed(DEFAULT.model_copy(update={"where": "has(La)) or (has(Pb)"}), "has(Co)")
 
 
 # Weights

@@ -91,8 +91,12 @@ def narrowed(definition: LeaderboardDefinition, where: str) -> LeaderboardDefini
     ------
     QueryError
         If that condition is wrong.
+    InputError
+        If the definition's own is wrong.
     """
+    # Each by itself: "a) or (b" reads well between parentheses, and means something else.
     compile(where)
+    where_filter(definition)
     both = f"({definition.where}) and ({where})" if definition.where.strip() and where.strip() else None
     return definition.model_copy(update={"where": both or where.strip() or definition.where})
 
