@@ -106,7 +106,7 @@ def test_files_that_pages_name_are_there(path: Path) -> None:
         assert re.search(r"NAME|_X\b", name) or any(ROOT.glob(name.rstrip("./"))), f"{path.name}: {name}"
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*PAGES, ROOT / "README.md"], ids=lambda path: path.name)
 def test_pictures_are_there_and_described(path: Path) -> None:
     for described, target in IMAGE.findall(prose(path)):
         assert len(described) > 20 and (path.parent / target).is_file(), target
