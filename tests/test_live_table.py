@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from stored_candidates import NOW, insert_candidates, synthetic_candidates
 from web_client import Client, Served, served_store
@@ -26,6 +32,7 @@ from hemiec.web.app import create_app
 from hemiec.web.problems import Problem
 from hemiec.web.ranking.board import Board, Filter
 from hemiec.web.ranking.kept import KeptTable
+from hemiec.web.ranking.latest import Latest
 from hemiec.web.ranking.live import Live, mark_of
 from hemiec.web.ranking.standing import best_standing, contenders
 from hemiec.web.reading import Reading
@@ -240,6 +247,96 @@ def test_a_folder_that_cannot_be_written_is_said(served: Served, tmp_path: Path)
     live.stop()
 
 
+def failing(live: Live) -> Problem:
+    """Return what requests are told once reading has failed."""
+    live.start()
+    for _ in range(200):
+        if live._error:
+            break
+        time.sleep(0.05)
+    with pytest.raises(Problem) as caught:
+        live.board()
+    assert caught.value.status == 503
+    return caught.value
+
+
+@pytest.fixture
+def unread(served: Served) -> Iterator[Live]:
+    """A table that is not kept yet."""
+    shutil.rmtree(KeptTable(served.settings).folder, ignore_errors=True)
+    reading = Reading(served.settings)
+    live = Live(reading)
+    yield live
+    live.stop()
+    reading.close()
+
+
+def test_a_full_disk_is_said_and_the_store_is_not_read_again_and_again(
+    unread: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hemiec.web.ranking.live.RETRY_S", 0.05)
+    tries = []
+
+    def full(*_: object) -> None:
+        tries.append(time.monotonic())
+        time.sleep(0.1)  # as long as reading takes
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pyarrow.parquet.ParquetWriter.write_table", full)
+    problem = failing(unread)
+    assert "No space left on device" in problem.message and "Mend" not in problem.message
+    assert problem.mend is not None and "--no-table" in problem.mend
+    time.sleep(1.3)
+    assert len(tries) >= 2
+    assert min(np.diff(tries)) > 0.5
+    unread.stop()
+    assert not list(unread.kept.folder.glob("*.part"))
+
+
+def test_an_unexpected_error_is_said_and_tried_again(unread: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise ZeroDivisionError("of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hemiec.web.ranking.live.read_batches", broken)
+        problem = failing(unread)
+        assert "unexpected ZeroDivisionError" in problem.message
+        assert problem.mend is not None and "its log" in problem.mend
+    assert len(ready(unread).table) == N
+
+
+def test_a_file_damaged_where_only_requests_look_is_read_anew(live: Live, served: Served) -> None:
+    ready(live)
+    live.stop()
+    kept = KeptTable(served.settings)
+    schema = pq.read_schema(kept.path)
+    group = pq.ParquetFile(kept.path).metadata.row_group(0)
+    columns = {group.column(k).path_in_schema: group.column(k) for k in range(group.num_columns)}
+    start = columns["chemsys"].dictionary_page_offset
+    content = bytearray(kept.path.read_bytes())
+    content[start + 60 : start + 70] = bytes(255 - byte for byte in content[start + 60 : start + 70])
+    kept.path.unlink()
+    kept.path.write_bytes(content)
+    assert pq.read_schema(kept.path) == schema
+    assert kept.open(None) is None
+    reading = Reading(served.settings)
+    again = Live(reading)
+    try:
+        assert len(ready(again).table) == N
+    finally:
+        again.stop()
+        reading.close()
+
+
+def test_the_file_is_as_open_to_others_as_the_user_wants(unread: Live) -> None:
+    before = os.umask(0o077)
+    try:
+        ready(unread)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in unread.kept.folder.iterdir()] == [0o600, 0o600]
+
+
 def test_no_table_where_none_is_wanted(served: Served) -> None:
     client = Client(create_app(served.settings, rate=None, table=False))
     try:
@@ -262,6 +359,54 @@ def test_ranks_are_those_of_a_leaderboard(live: Live, served: Served) -> None:
     for name in ("candidate_id", "rank", "score", "pareto_layer", "missing"):
         assert [entry[name] for entry in entries] == [getattr(entry, name) for entry in expected.entries], name
     assert found.sensitivity() == expected.sensitivity
+
+
+def test_arrays_are_computed_by_one_request_without_assertions_too(live: Live) -> None:
+    board = ready(live)
+    script = (
+        "import sys; from datetime import UTC, datetime; from pathlib import Path\n"
+        "from hemiec.ranking.definition import DEFAULT\n"
+        "from hemiec.web.ranking.board import Board, Filter\n"
+        "from hemiec.web.ranking.table import LiveTable\n"
+        "table = LiveTable(Path(sys.argv[1]), datetime.now(UTC)); table.warm()\n"
+        "found = Board(table).ranked(DEFAULT, {'band_gap': 2}, Filter())\n"
+        "print(sys.flags.optimize, {'scaled', 'scores'} <= vars(found.ranking).keys(), len(table))"
+    )
+    command = [sys.executable, "-O", "-c", script, str(board.table.columns.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "True", str(N)]
+
+
+def test_few_wait_for_one_kind_of_work_and_what_is_kept_is_had_at_once() -> None:
+    latest, go, begun = Latest(2, waiting=3), threading.Event(), threading.Event()
+    assert latest.get("kept", lambda: 1) == 1
+    made: list[int] = []
+
+    def slow() -> int:
+        begun.set()
+        go.wait(30)
+        made.append(1)
+        return len(made)
+
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.append(latest.get("slow", slow))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    begun.wait(30)
+    while latest._n_waiting < 3:
+        time.sleep(0.01)
+    assert latest.get("kept", lambda: 2) == 1
+    with pytest.raises(Problem, match="too many") as caught:
+        latest.get("more", lambda: 3)
+    assert caught.value.status == 429 and caught.value.headers["Retry-After"] == "1"
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert found == [1, 1, 1] and len(made) == 1
+    assert latest.get("more", lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        latest.get("wrong", lambda: 1 // 0)
+    assert latest._n_waiting == 0
 
 
 def ranking_of(scores: np.ndarray, tolerance: float = 1e-9, rule: str = "shared") -> object:

@@ -88,6 +88,13 @@ def test_doubts_are_those_of_the_documents(client: Client, docs: list[CandidateD
             assert row["doubts"]
 
 
+def test_doubts_are_told_of_all_where_few_are_kept(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeping those of new candidates forgets the oldest, which may be of the very same page."""
+    monkeypatch.setattr(client.app.state.live.board().doubts, "size", 10)
+    assert all(row["doubts"] for row in ok(client, "ranking", limit=10)["rows"])
+    assert all(row["doubts"] for row in ok(client, "ranking", limit=15)["rows"])
+
+
 def test_pages_hold_everybody_once(client: Client) -> None:
     for sort in ("rank", "label", "band_gap"):
         for descending in (False, True):
@@ -291,12 +298,22 @@ def test_snapshots_and_what_changed_between_them(client: Client, served: Served)
     found = ok(client, "diff", old=old.snapshot_id, new=new.snapshot_id, definition=DEFAULT.name, limit=5)
     assert found["old"]["id"] == old.snapshot_id and found["new"]["n_candidates"] == N
     assert len(found["moves"]) == 5 and all(move["causes"] for move in found["moves"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hemiec.web.routes.snapshots.compare_stored", None)  # it was made, and is kept
+        again = {"old": old.snapshot_id, "new": new.snapshot_id, "definition": DEFAULT.name, "limit": 5}
+        assert ok(client, "diff", **again) == found
     for pair in (("snap-0000000000000000", new.snapshot_id), (new.snapshot_id, "lb-0000000000000000")):
         assert client.get("diff", old=pair[0], new=pair[1]).status_code == 404
     (old.folder / "manifest.json").chmod(0o644)
     (old.folder / "manifest.json").write_text("{}")
     assert old.snapshot_id in ok(client, "snapshots")["damaged"]
-    assert client.get(f"snapshots/{old.snapshot_id}").status_code in (500, 503)
+    answer = client.get(f"snapshots/{old.snapshot_id}")
+    assert answer.status_code == 503 and "the snapshot is damaged" in answer.json()["error"]["message"]
+    (old.folder / "manifest.json").write_text("no JSON")
+    for path in (f"snapshots/{old.snapshot_id}", f"snapshots/{old.snapshot_id}/candidates.parquet"):
+        answer = client.get(path)
+        assert answer.status_code == 503 and "it is not JSON" in answer.json()["error"]["message"]
+        assert "retry-after" not in answer.headers
 
 
 def test_campaigns_choose(client: Client) -> None:

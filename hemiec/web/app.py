@@ -27,6 +27,7 @@ from hemiec.web.protection import (
     except_for,
     require_token,
 )
+from hemiec.web.ranking.latest import Latest
 from hemiec.web.ranking.live import Live
 from hemiec.web.reading import Reading
 from hemiec.web.routes import candidates, leaderboards, progress, ranking, records, snapshots, structures
@@ -36,6 +37,8 @@ from hemiec.web.site import router as site
 API = "/api/v1"
 #: Requests per second and client.
 DEFAULT_RATE = 20.0
+#: Comparisons of snapshots that are kept, of a megabyte or two each.
+_DIFFS = 4
 #: Smaller answers are not worth compressing, and a higher level costs more time than it saves.
 _COMPRESSED_FROM, _COMPRESSION = 2_000, 4
 
@@ -96,6 +99,7 @@ def create_app(
     )
     app.state.reading = reading
     app.state.live = live
+    app.state.diffs = Latest(_DIFFS)
     app.state.private = token is not None
     handle_problems(app)
     describe(app, token=token is not None)

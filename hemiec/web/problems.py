@@ -75,8 +75,13 @@ def answer(problem: Problem) -> JSONResponse:
 
 
 def of_store(error: StoreError | PyMongoError) -> Problem:
-    """Return the problem behind an error of the store: 504 if a time limit was met, 503 if it is away, else 500."""
-    cause = error.__cause__ if isinstance(error, StoreError) else error
+    """Return the problem behind an error of the store: 504 if a time limit was met, 503 if it is away, else 500.
+
+    What is no word of MongoDB's, such as a full disk or a damaged file, is a 503 that says what it is.
+    """
+    cause: BaseException | None = error
+    while isinstance(cause, StoreError):
+        cause = cause.__cause__
     if isinstance(cause, ExecutionTimeout | NetworkTimeout):
         if isinstance(error, StoreError) and error.message.startswith("query:"):
             return Problem(504, error.message, mend=error.mend)
@@ -84,7 +89,7 @@ def of_store(error: StoreError | PyMongoError) -> Problem:
     if isinstance(cause, PyMongoError) and not is_outage(cause):
         _logger.error("MongoDB refused a read", exc_info=error)
         return Problem(500, "the database refused the query.", mend="tell whoever runs this server")
-    if cause is None and isinstance(error, StoreError):
+    if not isinstance(cause, PyMongoError) and isinstance(error, StoreError):
         return Problem(503, error.message, mend=error.mend)
     retry = {"Retry-After": str(RETRY_AFTER_S)}
     return Problem(503, "the database cannot be reached.", mend="try again in a few seconds", headers=retry)

@@ -17,7 +17,7 @@ from hemiec.ranking.table import Floats
 from hemiec.schemas.definition import Criterion, LeaderboardDefinition
 from hemiec.schemas.documents import PROPERTIES
 from hemiec.schemas.leaderboard import WeightRange
-from hemiec.web.ranking.latest import Kept, Latest
+from hemiec.web.ranking.latest import Kept, Latest, compute
 from hemiec.web.ranking.standing import best_row, best_standing, contenders
 from hemiec.web.ranking.table import LiveTable
 
@@ -34,6 +34,8 @@ MAX_DRAWN = 20_000
 DRAWS = 200
 #: Answers kept, of the latest questions: choices of a megabyte, rankings of some 20 for a million candidates each.
 _CHOICES, _RULES, _RANKINGS, _DRAWS, _FRONTS = 16, 3, 6, 8, 8
+#: Requests that wait for a ranking, which is quick, and which each needs.
+_WAITING = 12
 #: Candidates whose doubts are kept.
 _DOUBTS = 10_000
 
@@ -210,7 +212,7 @@ class Board:
         self.table = table
         self._choices = Latest(_CHOICES)
         self._rules = Latest(_RULES)
-        self._rankings = Latest(_RANKINGS)
+        self._rankings = Latest(_RANKINGS, waiting=_WAITING)
         self._layers = Latest(_RANKINGS)
         self._ranges = Latest(_DRAWS)
         self._contenders = Latest(_RANKINGS)
@@ -221,7 +223,8 @@ class Board:
     def warm(self) -> None:
         """Answer the first questions, so that who asks them does not wait for kernels to be loaded."""
         found = self.ranked(DEFAULT, {}, Filter())
-        assert len(self.table.label_order) == len(self.table.columns["elements"])
+        compute(self.table, "label_order")
+        self.table.columns["elements"]  # read from the file, and kept
         self.sensitivity(found)
         self.draws(found, DRAWS)
 
@@ -251,6 +254,8 @@ class Board:
         ------
         InputError
             If a weight or a condition is wrong.
+        Problem
+            If too many rankings are asked for at once, as from everything else here that has to be worked out.
         """
         own = (definition.where,) if definition.where.strip() else ()
         asked = replace(asked, where=(*own, *asked.where))
@@ -260,7 +265,7 @@ class Board:
         def make() -> Ranked:
             chosen = self.choice(asked)
             found = self._ruled(rules, definition).with_weights(weights).among(chosen)
-            assert found.scores.shape == chosen.shape  # computed now, not by several requests at once
+            compute(found, "scores")
             return Ranked(self, found, chosen, key, (_scales(found.definition), asked))
 
         return self._rankings.get(key, make)
@@ -329,7 +334,7 @@ class Board:
     def _ruled(self, rules: str, definition: LeaderboardDefinition) -> Ranking:
         def make() -> Ranking:
             made = rank_table(self.table.table, definition)
-            assert made.scaled.shape[0] == len(self.table)  # computed now, and shared by all weights and filters
+            compute(made, "scaled")  # shared by all weights and filters
             return made
 
         return self._rules.get(rules, make)

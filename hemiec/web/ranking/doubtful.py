@@ -33,18 +33,18 @@ def with_doubts(
     """
     entries = found.rows(rows, ranks)
     known = found.board.doubts
-    wanted = [entry["candidate_id"] for entry in entries]
     key = found.scales
-    missing = [name for name in wanted if (name, key, whole) not in known]
+    told = {name: known.of((name, key, whole)) for name in (entry["candidate_id"] for entry in entries)}
+    missing = [name for name, doubted in told.items() if doubted is None]
     if missing:
-        told: dict[str, list[dict[str, Any]]] = {}
+        # One that was removed meanwhile, or cannot be read, has none.
+        told |= {name: [] for name in missing}
         with read() as database:
             for doc in read_candidates(database, {"candidate_id": {"$in": missing}}, whole=whole, report=_left_out):
                 told[doc.candidate_id] = [doubt.model_dump(mode="json") for doubt in doubts(doc, found.definition)]
         for name in missing:
-            # One that was removed meanwhile, or cannot be read, has none.
-            known.keep((name, key, whole), told.get(name, []))
-    return [entry | {"doubts": known.of((entry["candidate_id"], key, whole)) or []} for entry in entries]
+            known.keep((name, key, whole), told[name])
+    return [entry | {"doubts": told[entry["candidate_id"]]} for entry in entries]
 
 
 def _left_out(candidate_id: str, reason: str) -> None:

@@ -11,11 +11,10 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -51,7 +50,9 @@ class KeptTable:
         self.path = self.folder / f"candidates-{key}.parquet"
 
     def open(self, mark: Mark | None) -> tuple[LiveTable, Mark] | None:
-        """Return the table in the file with its mark; None if there is no file, or it is of another mark.
+        """Return the table in the file with its mark, ready for requests; None if there is none, or of another mark.
+
+        A file that is damaged in what every request needs counts as none.
 
         Parameters
         ----------
@@ -69,7 +70,9 @@ class KeptTable:
             read_at = datetime.fromisoformat(about[_READ_AT].decode())
             if (mark is not None and its_mark != mark) or schema.names != list(candidate_columns()):
                 return None
-            return LiveTable(self.path, read_at), its_mark
+            table = LiveTable(self.path, read_at)
+            table.warm()
+            return table, its_mark
         except FileNotFoundError:
             return None
         except (OSError, pa.ArrowException, KeyError, ValueError, HemiecError) as error:
@@ -127,9 +130,9 @@ class KeptTable:
         lists = [f"{field.name}.list.element" for field in schema if pa.types.is_list(field.type)]
         encoded = [field.name for field in schema if pa.types.is_dictionary(field.type)] + lists
         try:
-            handle, name = tempfile.mkstemp(prefix=self.path.stem, suffix=".part", dir=self.folder)
-            os.close(handle)
-            part = Path(name)
+            part = self.folder / f"{self.path.stem}-{secrets.token_hex(8)}.part"
+            # Others may read it as far as this user's files are open to them; mkstemp would not ask the umask.
+            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
             try:
                 with pq.ParquetWriter(
                     part, schema, compression="zstd", use_dictionary=encoded, write_page_checksum=True
@@ -139,7 +142,6 @@ class KeptTable:
                         writer.write_table(pa.Table.from_batches([batch]).replace_schema_metadata(about))
 
                     yield write
-                part.chmod(0o644)
                 part.replace(self.path)
             finally:
                 part.unlink(missing_ok=True)

@@ -5,28 +5,72 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
+
+from hemiec.web.problems import Problem
 
 Made = TypeVar("Made")
+#: Requests that wait for one kind of work; all kinds together leave threads of the server's 40 to everybody else.
+MAX_WAITING = 5
+RETRY_S = 1
 
 
 class Latest:
-    """What was made last, by what it was made from; each is made once, however many ask for it at once."""
+    """What was made last, by what it was made from; each is made once, and one at a time, however many ask for it.
 
-    def __init__(self, size: int) -> None:
+    Parameters
+    ----------
+    size
+        How many are kept.
+    waiting
+        How many requests may wait for what is being made; what was made before is had without waiting.
+    """
+
+    def __init__(self, size: int, *, waiting: int = MAX_WAITING) -> None:
         self.size = size
+        self.waiting = waiting
         self._made: OrderedDict[Hashable, Any] = OrderedDict()
+        self._n_waiting = 0
         self._lock = threading.Lock()
+        self._making = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """Return what was made for a key, or make it."""
+        """Return what was made for a key, or make it.
+
+        Raises
+        ------
+        Problem
+            If it would have to be made, and too many wait for that already.
+        """
         with self._lock:
-            if key not in self._made:
-                self._made[key] = make()
-                while len(self._made) > self.size:
-                    self._made.popitem(last=False)
-            self._made.move_to_end(key)
-            return cast(Made, self._made[key])
+            if key in self._made:
+                return self._kept(key)
+            if self._n_waiting >= self.waiting:
+                raise Problem(
+                    429,
+                    "too many questions of this kind are being answered.",
+                    mend="try again in a second",
+                    headers={"Retry-After": str(RETRY_S)},
+                )
+            self._n_waiting += 1
+        try:
+            with self._making:
+                with self._lock:
+                    if key in self._made:
+                        return self._kept(key)
+                made = make()
+                with self._lock:
+                    self._made[key] = made
+                    while len(self._made) > self.size:
+                        self._made.popitem(last=False)
+                return made
+        finally:
+            with self._lock:
+                self._n_waiting -= 1
+
+    def _kept(self, key: Hashable) -> Any:
+        self._made.move_to_end(key)
+        return self._made[key]
 
 
 class Kept:
@@ -36,9 +80,6 @@ class Kept:
         self.size = size
         self._found: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = threading.Lock()
-
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._found
 
     def of(self, key: Hashable) -> Any:
         """Return what was kept; None if it is not known."""
@@ -50,3 +91,9 @@ class Kept:
             self._found[key] = found
             while len(self._found) > self.size:
                 self._found.popitem(last=False)
+
+
+def compute(owner: object, *names: str) -> None:
+    """Compute cached properties now: once, instead of by several requests at once when each first needs them."""
+    for name in names:
+        getattr(owner, name)

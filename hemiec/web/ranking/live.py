@@ -6,12 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import pymongo
 from fastapi import Depends, Request
-from pymongo.errors import PyMongoError
 
 import hemiec
 from hemiec.errors import HemiecError
@@ -63,7 +63,7 @@ class Live:
         self._board: Board | None = None
         self._mark: Mark | None = None
         self._renewing = False
-        self._error: str | None = None
+        self._error: HemiecError | None = None
         self._stop = threading.Event()
         self._ready = threading.Event()
         self._lock = threading.Lock()
@@ -104,10 +104,11 @@ class Live:
         board = self._board
         if board is not None:
             return board
+        error = self._error
         raise Problem(
             503,
-            self._error or "the candidates are still being read.",
-            mend="try again in a second",
+            "the candidates are still being read." if error is None else error.message,
+            mend="try again in a second" if error is None else error.mend,
             headers={"Retry-After": str(RETRY_S)},
             progress=self.progress,
         )
@@ -121,9 +122,9 @@ class Live:
                 self._error = None
             except _Stopped:
                 return
-            except (Problem, HemiecError, PyMongoError, OSError) as error:
-                self._error = f"the candidates cannot be read ({str(error).rstrip('.')})."
-                _logger.warning("live table: %s", error)
+            except Exception as error:  # a thread that died would leave an old table that says it is the latest
+                read = self._renewing  # and failed, perhaps near the end
+                self._error = _said(error)
             finally:
                 self._renewing = False
             pause = LOOK_AGAIN_S if self._board is not None else RETRY_S
@@ -176,23 +177,33 @@ class Live:
         self._take(mark)
 
     def _use(self, table: LiveTable, mark: Mark) -> None:
-        table.warm()
         board = Board(table)
         self._board, self._mark = board, mark
         self._renewing = False
         self._ready.set()
-        board.warm()
+        with suppress(Problem):  # so many ask already that nothing is left to be done
+            board.warm()
+
+
+def _said(error: Exception) -> HemiecError:
+    """Return what visitors are told of an error while the candidates were read, and log the rest."""
+    if isinstance(error, HemiecError):
+        _logger.warning("live table: %s", error)
+        return HemiecError(f"the candidates cannot be read ({error.message.rstrip('.')}).", mend=error.mend)
+    _logger.error("live table: unexpected error", exc_info=error)
+    message = f"the candidates cannot be read (unexpected {type(error).__name__})."
+    return HemiecError(message, mend="tell whoever runs this server; its log says more")
 
 
 def mark_of(database: Database) -> Mark:
     """Return what is different after the candidates or what the file says of them have changed."""
-    build = database[BUILDS].find_one({}, {"_id": 0, "started_at": 1}) or {}
+    fields = {"started_at": 1, "archive": 1}
     newest: Any = [("last_updated", pymongo.DESCENDING)]
     latest = database["candidates"].find_one({}, {"_id": 0, "last_updated": 1}, sort=newest) or {}
     return {
         "hemiec": hemiec.__version__,
         "columns": len(candidate_columns()),
-        "build": build.get("started_at"),
+        "builds": list(database[BUILDS].find({}, fields).sort("_id", 1)),
         "latest": latest.get("last_updated"),
         "n_candidates": database["candidates"].estimated_document_count(),
     }

@@ -16,6 +16,7 @@ from hemiec.ranking.snapshots.snapshot import ParquetColumns, candidate_table
 from hemiec.ranking.table import CandidateTable
 from hemiec.schemas.documents import NOT_BUILT, PROPERTIES
 from hemiec.store.queries.tables import candidate_columns
+from hemiec.web.ranking.latest import compute
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -151,11 +152,16 @@ class LiveTable:
         return len(self.table)
 
     def warm(self) -> None:
-        """Read what every request needs, so that the first does not wait for it."""
+        """Read what every request needs, so that the first does not wait for it.
+
+        Raises
+        ------
+        StoreError
+            If the file is damaged.
+        """
         import pyarrow as pa
 
-        for part in (self.element_sets, self.campaigns, self.formula, self.about):
-            assert part is not None
+        compute(self, "element_sets", "campaigns", "formula", "about")
         pa.default_memory_pool().release_unused()
 
     @cached_property

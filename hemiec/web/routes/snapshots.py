@@ -18,6 +18,7 @@ from hemiec.web.answers import FOREVER, send_json, send_path
 from hemiec.web.description import NOT_FOUND
 from hemiec.web.parameters import NoParameters
 from hemiec.web.problems import Problem
+from hemiec.web.ranking.latest import Latest
 from hemiec.web.ranking.models import SnapshotList
 from hemiec.web.ranking.parameters import DiffQuery, SnapshotId
 from hemiec.web.ranking.rules import definition_named
@@ -70,7 +71,12 @@ def show_diff(request: Request, read: Read, query: Annotated[DiffQuery, Query()]
     with read(time_limit_s=_DIFF_TIME_S) as database:
         rules = None if query.definition is None else definition_named(database, query.definition)
         old, new = (_side(read, database, name) for name in (query.old, query.new))
-        found = compare_stored(old, new, read.settings, database=database, definition=rules, limit=query.limit)
+        # Neither side ever changes, and large ones take memory and time: one comparison at a time.
+        kept: Latest = request.app.state.diffs
+        found = kept.get(
+            (query.old, query.new, rules and rules.model_dump_json(), query.limit),
+            lambda: compare_stored(old, new, read.settings, database=database, definition=rules, limit=query.limit),
+        )
     return send_json(request, found.to_mongo())
 
 

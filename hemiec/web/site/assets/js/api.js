@@ -49,14 +49,26 @@ export function apiAddress(path, parameters = {}) {
  */
 export async function get(path, parameters = {}, { signal, onWait } = {}) {
   const answer = await ask(apiAddress(path, parameters), { signal, onWait });
-  return answer.json();
+  return read(answer.json(), signal);
+}
+
+/** Return all documents of a list that comes in pages. */
+export async function getAll(path, { limit = 100, signal } = {}) {
+  const found = [];
+  let after = null;
+  do {
+    const page = await get(path, { limit, after }, { signal });
+    found.push(...page.documents);
+    after = page.next === null ? null : new URL(page.next, document.baseURI).searchParams.get("after");
+  } while (after !== null);
+  return found;
 }
 
 /** Return the body of an answer as a Blob and the name that the server gives it; options as of get. */
 export async function getFile(path, parameters = {}, { signal, onWait } = {}) {
   const answer = await ask(apiAddress(path, parameters), { signal, onWait });
   const named = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") ?? "");
-  return { blob: await answer.blob(), name: named ? named[1] : path.split("/").pop() };
+  return { blob: await read(answer.blob(), signal), name: named ? named[1] : path.split("/").pop() };
 }
 
 /** Store an answer as a file of the visitor's; a plain link could not send the token. */
@@ -129,6 +141,16 @@ async function send(address, token, signal) {
   } catch (error) {
     if (isAborted(error) || signal?.aborted) throw new DOMException("given up", "AbortError");
     throw new ApiError(0, "The server cannot be reached.", "See that `hemiec serve` is running, then try again.");
+  }
+}
+
+/** Return the body of an answer, of which only the head is known to have come. */
+async function read(reading, signal) {
+  try {
+    return await reading;
+  } catch (error) {
+    if (isAborted(error) || signal?.aborted) throw new DOMException("given up", "AbortError");
+    throw new ApiError(0, "The answer of the server broke off.", "See that `hemiec serve` is running, then try again.");
   }
 }
 

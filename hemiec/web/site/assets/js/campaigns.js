@@ -1,6 +1,6 @@
 // The page of campaigns: what was submitted to this store, and how far it has come, read again every few seconds.
 
-import { get, isAborted, Latest } from "./api.js";
+import { get, getAll, isAborted, Latest } from "./api.js";
 import { byId, h, replace } from "./dom.js";
 import { counted, time } from "./format.js";
 import { announce, showLayout } from "./layout.js";
@@ -45,17 +45,20 @@ replace(
   h("div", { class: "sections" }, list, detail),
 );
 state.onBack(() => {
+  showPaused();
   mark();
   refresh();
 });
-document.addEventListener("visibilitychange", () => !document.hidden && refresh());
+document.addEventListener("visibilitychange", () => !document.hidden && !state.get("paused") && refresh());
 start();
 
 async function start() {
   showPaused();
   replace(list, loadingNotice("Reading the campaigns"));
   try {
-    campaigns = await allCampaigns();
+    campaigns = (await getAll("campaigns")).sort((p, q) =>
+      (q.last_submitted ?? "").localeCompare(p.last_submitted ?? ""),
+    );
     if (!campaigns.length) {
       replace(
         list,
@@ -74,17 +77,6 @@ async function start() {
   } catch (error) {
     if (!isAborted(error)) replace(list, errorNotice(error, start));
   }
-}
-
-async function allCampaigns() {
-  const found = [];
-  let after = null;
-  do {
-    const page = await get("campaigns", { limit: PER_PAGE, after });
-    found.push(...page.documents);
-    after = page.next === null ? null : new URL(page.next, document.baseURI).searchParams.get("after");
-  } while (after !== null);
-  return found.sort((p, q) => (q.last_submitted ?? "").localeCompare(p.last_submitted ?? ""));
 }
 
 function card(campaign) {
@@ -120,6 +112,7 @@ function card(campaign) {
 function choose(name) {
   state.set({ name, first: 0 }, { push: true });
   mark();
+  delete detail.dataset.shown;
   replace(detail, loadingNotice(`Reading ${name}`));
   refresh();
 }
@@ -162,6 +155,7 @@ async function refresh() {
       campaign.show(counts);
     }
     round += 1;
+    showPaused();
   } catch (error) {
     if (isAborted(error)) return;
     showFailure(error);
@@ -172,7 +166,7 @@ async function refresh() {
 async function showDetail(name, signal) {
   const found = await get(
     `campaigns/${encodeURIComponent(name)}/progress`,
-    { first: state.get("first"), limit: PER_PAGE },
+    { first: Math.max(0, Math.trunc(state.get("first"))), limit: PER_PAGE },
     { signal },
   );
   const campaign = campaigns.find((other) => other.name === name),
@@ -239,12 +233,15 @@ function pager(found) {
 function showFailure(error) {
   status.textContent = "Not up to date";
   detail.hidden = false;
-  delete detail.dataset.shown;
+  // Said once, not with every attempt; and the button keeps the focus.
+  const text = `${state.get("name")}: ${error.message}`;
+  if (detail.dataset.shown === text) return;
+  detail.dataset.shown = text;
   replace(
     detail,
     h("h2", { id: "detail-title" }, state.get("name")),
     errorNotice(error, () => {
-      showPaused();
+      delete detail.dataset.shown;
       refresh();
     }),
   );

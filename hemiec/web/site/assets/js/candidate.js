@@ -20,6 +20,8 @@ const state = new State({ id: "", definition: "", result: "", structure: "", kin
 const main = byId("content");
 /** What heads the page until the candidate is there. */
 const TITLE = h("h1", { class: "page-title" }, "Candidate");
+/** Says which section is read. */
+let watch = null;
 
 showLayout("candidate");
 show();
@@ -62,7 +64,11 @@ function page(candidate, definitions) {
   const title = (name) => definitions.properties.find((property) => property.name === name)?.title ?? named(name);
   document.title = `${spec.label} – hemiec`;
   const results = h("div", { class: "sections" });
-  const showResult = () => replace(results, resultSections(chosen(candidate)));
+  const contents = h("nav", { class: "contents", "aria-label": "On this page" });
+  const showResult = () => {
+    replace(results, resultSections(chosen(candidate)));
+    listContents(contents);
+  };
   const sections = [
     rankSection(candidate.candidate_id, state, definitions),
     compositionSection(spec, colours),
@@ -77,8 +83,7 @@ function page(candidate, definitions) {
     results,
     provenanceSection(candidate.candidate_id, title),
   ];
-  if (candidate.results.length) showResult();
-  const contents = h("nav", { class: "contents", "aria-label": "On this page" });
+  if (candidate.results.length) replace(results, resultSections(chosen(candidate)));
   replace(
     main,
     head(candidate),
@@ -182,8 +187,9 @@ function resultChoice(candidate, change) {
   );
 }
 
-/** List the sections; the one that is read is marked. */
+/** List the sections, which another result may have others of; the one that is read is marked. */
 function listContents(contents) {
+  watch?.disconnect();
   const titles = [...document.querySelectorAll("main section[id] > h2")];
   const links = new Map(
     titles.map((title) => [title.parentElement, h("a", { href: `#${title.parentElement.id}` }, title.textContent)]),
@@ -196,7 +202,7 @@ function listContents(contents) {
       [...links.values()].map((link) => h("li", {}, link)),
     ),
   );
-  const watch = new IntersectionObserver(
+  watch = new IntersectionObserver(
     (seen) => {
       for (const { isIntersecting, target } of seen) {
         if (isIntersecting) links.get(target).setAttribute("aria-current", "true");

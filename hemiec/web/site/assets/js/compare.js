@@ -1,10 +1,10 @@
 // The page that sets two to six candidates side by side.
 
 import { get, isAborted, Latest } from "./api.js";
-import { byId, h, newId, replace } from "./dom.js";
+import { byId, h, replace } from "./dom.js";
 import { counted, formula } from "./format.js";
 import { announce, showLayout } from "./layout.js";
-import { emptyNotice, errorNotice, loadingNotice } from "./notices.js";
+import { emptyNotice, errorNotice, loadingNotice, waitingNotice } from "./notices.js";
 import { State } from "./state.js";
 import { finder } from "./compare/finder.js";
 import { intervalPanels } from "./compare/intervals.js";
@@ -15,13 +15,16 @@ const state = new State({ ids: [], definition: "", only: false });
 const latest = new Latest();
 const main = byId("content");
 const place = h("div", { class: "stack" });
-const tools = h("div", { class: "stack" });
+const controls = h("div", { class: "stack" });
+const adding = h("div", {});
 /** Candidates that have been read, by id, and their cards by definition and id. */
 const known = new Map();
 const cards = new Map();
 const idsOf = () => state.get("ids").slice(0, MOST);
 const add = (id) => change({ ids: [...new Set([...idsOf(), id])] });
 const remove = (id) => change({ ids: idsOf().filter((other) => other !== id) });
+const search = finder(add, (id) => idsOf().includes(id));
+const full = h("p", { class: "note" }, `${MOST} are the most that fit side by side: take one out to add another.`);
 let definitions = null;
 
 showLayout("compare");
@@ -37,7 +40,7 @@ replace(
       h("p", { class: "muted" }, `Two to ${MOST} candidates side by side; the address of this page keeps the choice.`),
     ),
   ),
-  tools,
+  h("div", { class: "stack" }, controls, adding),
   place,
 );
 state.onBack(show);
@@ -46,8 +49,8 @@ show();
 async function show() {
   const ids = idsOf(),
     signal = latest.next(),
-    wait = ({ message, progress }) => replace(place, loadingNotice(message, progress));
-  replace(tools, toolbar());
+    wait = (waiting) => replace(place, waitingNotice(waiting));
+  showControls();
   if (!ids.length) {
     replace(
       place,
@@ -60,7 +63,7 @@ async function show() {
   replace(place, loadingNotice(`Reading ${counted(ids.length, "candidate")}`));
   try {
     definitions ??= await get("definitions", {}, { signal });
-    replace(tools, toolbar());
+    showControls();
     const columns = await Promise.all(ids.map((id) => columnOf(id, signal, wait)));
     replace(place, comparison(columns));
     announce(`${counted(columns.length, "candidate")} compared`);
@@ -101,10 +104,19 @@ function change(changes) {
   show();
 }
 
-function toolbar() {
+/** Put the controls anew; the one that has the focus keeps it, and what is being typed stays. */
+function showControls() {
+  const focused = controls.contains(document.activeElement) ? document.activeElement.id : "";
+  replace(controls, choices());
+  if (focused) document.getElementById(focused)?.focus();
+  const wanted = idsOf().length < MOST ? search : full;
+  if (adding.firstChild !== wanted) replace(adding, wanted);
+}
+
+function choices() {
   const ids = idsOf(),
-    choice = newId("definition"),
-    only = newId("only"),
+    choice = "ranked-by",
+    only = "only-differing",
     documents = definitions?.documents ?? [];
   const select = h(
     "select",
@@ -141,9 +153,6 @@ function toolbar() {
           h("label", { for: only }, "Only rows that differ"),
         ),
     ),
-    ids.length < MOST
-      ? finder(add, (id) => idsOf().includes(id))
-      : h("p", { class: "note" }, `${MOST} are the most that fit side by side: take one out to add another.`),
   ];
 }
 

@@ -1,6 +1,6 @@
 // The page that says which candidates moved between two snapshots, and why.
 
-import { download, get, isAborted, Latest } from "./api.js";
+import { download, get, getAll, isAborted, Latest } from "./api.js";
 import { byId, h, newId, replace } from "./dom.js";
 import { count, counted, time } from "./format.js";
 import { announce, showLayout } from "./layout.js";
@@ -9,7 +9,6 @@ import { State } from "./state.js";
 import { CAUSES, movesTable, slopes, STATUSES } from "./diff/moves.js";
 
 const PER_PAGE = 50;
-const MOST_BOARDS = 100;
 const state = new State({ old: "", new: "", definition: "", cause: "", status: "", first: 0 });
 const latest = new Latest();
 const choices = h("div", { class: "card" });
@@ -45,12 +44,8 @@ start();
 async function start() {
   replace(choices, loadingNotice("Reading the snapshots"));
   try {
-    const [listed, boards, rules] = await Promise.all([
-      get("snapshots"),
-      get("leaderboards", { limit: MOST_BOARDS }),
-      get("definitions"),
-    ]);
-    sidesKnown = [...listed.documents.map(snapshotSide), ...boards.documents.map(boardSide)].sort((p, q) =>
+    const [listed, boards, rules] = await Promise.all([get("snapshots"), getAll("leaderboards"), get("definitions")]);
+    sidesKnown = [...listed.documents.map(snapshotSide), ...boards.map(boardSide)].sort((p, q) =>
       q.created.localeCompare(p.created),
     );
     definitions = rules.documents;
@@ -59,11 +54,12 @@ async function start() {
     if (!isAborted(error)) replace(choices, errorNotice(error, start));
     return;
   }
-  if (sidesKnown.length < 2 && !(state.get("old") && state.get("new"))) {
+  const [newest, before] = lastTwo();
+  if (!before && !(state.get("old") && state.get("new"))) {
     choices.hidden = true;
     replace(
       place,
-      emptyNotice(sidesKnown.length ? "One snapshot only" : "No snapshot yet", [
+      emptyNotice(newest ? "One snapshot only" : "No snapshot yet", [
         "A snapshot keeps the candidates as they are now. Take one with ",
         h("code", {}, "hemiec snapshots take"),
         " or ",
@@ -73,9 +69,15 @@ async function start() {
     );
     return;
   }
-  if (!state.get("old") && !state.get("new")) state.set({ old: sidesKnown[1].id, new: sidesKnown[0].id });
+  if (!state.get("old") && !state.get("new")) state.set({ old: before.id, new: newest.id });
   showChoices();
   compare();
+}
+
+/** Return the newest and the one to compare it with: a leaderboard and the snapshot that it ranks are one. */
+function lastTwo() {
+  const [newest, ...others] = sidesKnown;
+  return [newest, others.find((side) => side.board === newest.board || side.data !== newest.data)];
 }
 
 function showChoices() {
@@ -145,6 +147,7 @@ const snapshotSide = (of) => ({
   id: of.snapshot_id,
   created: of.created_at,
   board: false,
+  data: of.snapshot_id,
   name: [time(of.created_at), counted(of.n_candidates, "candidate"), of.campaign, of.snapshot_id]
     .filter(Boolean)
     .join(", "),
@@ -153,6 +156,7 @@ const boardSide = (of) => ({
   id: of.leaderboard_id,
   created: of.created_at,
   board: true,
+  data: of.snapshot_id,
   name: [time(of.created_at), of.title, counted(of.n_entries, "entry", "entries"), of.leaderboard_id].join(", "),
 });
 
@@ -174,6 +178,10 @@ const question = () => ({ old: state.get("old"), new: state.get("new"), definiti
 
 async function compare() {
   const signal = latest.next();
+  if (!state.get("old") || !state.get("new")) {
+    replace(place, emptyNotice("Nothing to compare yet", "Choose an earlier and a later one above."));
+    return;
+  }
   replace(place, loadingNotice("Comparing"));
   try {
     shown = await get("diff", question(), { signal });
@@ -262,7 +270,7 @@ function moved() {
     (!state.get("cause") || move.causes.some((cause) => cause.kind === state.get("cause"))) &&
     (!state.get("status") || move.status === state.get("status"));
   const moves = shown.moves.filter(fits),
-    first = Math.min(state.get("first"), Math.max(moves.length - 1, 0)),
+    first = Math.max(0, Math.min(Math.trunc(state.get("first")), moves.length - 1)),
     page = moves.slice(first, first + PER_PAGE);
   const labels = new Map(shown.moves.map((move) => [move.candidate_id, move.label]));
   return h(
@@ -331,10 +339,12 @@ function pager(total, first) {
         type: "button",
         class: "button",
         disabled: !possible,
+        data: { step: title },
         on: {
           click: () => {
             state.set({ first: to }, { push: true });
             render();
+            document.querySelector(`[data-step="${title}"]:enabled, [data-step]:enabled`)?.focus();
           },
         },
       },

@@ -28,7 +28,7 @@ export function percent(share) {
   if (share === null || share === undefined) return DASH;
   if (share > 0 && share < 0.01) return `<${THIN}1${THIN}%`;
   if (share < 1 && share > 0.99) return `>${THIN}99${THIN}%`;
-  return `${Math.round(share * 100)}${THIN}%`;
+  return `${String(Math.round(share * 100)).replace("-", MINUS)}${THIN}%`;
 }
 
 /** Return the two ends of an interval with an en dash; with "to" where one is negative. */

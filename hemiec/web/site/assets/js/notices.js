@@ -11,6 +11,11 @@ export function loadingNotice(text, progress = null) {
       progress !== null && h("progress", { max: 1, value: progress, "aria-label": text })));
 }
 
+/** Return a note that the server is not ready, from what api.js says while it waits. */
+export function waitingNotice({ message, progress }) {
+  return loadingNotice(message, progress?.total ? progress.done / progress.total : null);
+}
+
 /**
  * Return a note that there is nothing, and why.
  *

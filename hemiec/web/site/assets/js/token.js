@@ -42,7 +42,9 @@ export function askForToken({ wrong, signal }) {
 
 function openDialog(wrong) {
   return new Promise((resolve, reject) => {
-    const field = h("input", { id: "token", type: "password", autocomplete: "off", spellcheck: "false", required: true });
+    // Nothing else can be sent in a header.
+    const field = h("input", { id: "token", type: "password", autocomplete: "off", spellcheck: "false", required: true,
+      pattern: "\\s*[\\x21-\\x7e]+\\s*", title: "letters, digits and signs of ASCII, without spaces" });
     const form = h("form", { method: "dialog", class: "dialog-form" },
       h("h2", { id: "token-title" }, "This server needs a token"),
       h("p", {}, "Whoever runs the server has it. It stays in this tab until you close it."),

@@ -40,12 +40,20 @@ async function load(id, title, body) {
 
 /** Open what the address points to, and all that it lies in. */
 export function openTarget() {
-  const name = decodeURIComponent(location.hash.slice(1)),
+  const name = nameInAddress(),
     target = name && document.getElementById(name);
   if (!target) return;
   for (let part = target; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
   target.scrollIntoView({ block: "start" });
   (target.tagName === "DETAILS" ? target.querySelector("summary") : null)?.focus({ preventScroll: true });
+}
+
+function nameInAddress() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return ""; // such as #%: an address that was cut off
+  }
 }
 
 function parts(found, title) {

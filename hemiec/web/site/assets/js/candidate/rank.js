@@ -3,7 +3,7 @@
 import { get, isAborted, Latest } from "../api.js";
 import { h, newId, replace, svg } from "../dom.js";
 import { count, counted, interval, number, percent } from "../format.js";
-import { errorNotice, loadingNotice, sentenceOf } from "../notices.js";
+import { errorNotice, loadingNotice, sentenceOf, waitingNotice } from "../notices.js";
 import { section } from "../pieces.js";
 
 const DOUBTS_SHOWN = 5;
@@ -21,7 +21,7 @@ export function rankSection(id, state, definitions) {
     choice = newId("definition");
   const show = async () => {
     const signal = latest.next(),
-      wait = ({ message, progress }) => replace(body, loadingNotice(message, progress));
+      wait = (waiting) => replace(body, waitingNotice(waiting));
     replace(body, loadingNotice("Ranking"));
     try {
       const found = await get(

@@ -18,6 +18,8 @@ const FILES = [
 ];
 const MOST_CELLS = 3;
 const TURN_DEGREES = 15;
+/** Less charge than this, in e per formula unit, is rounding. */
+const UNCHARGED = 5e-4;
 const CLOSER = 1.2;
 
 /**
@@ -59,6 +61,7 @@ class StructureView {
   #stage = h("div", { class: "viewer-stage" });
   #legend = h("ul", { class: "legend", "aria-label": "Atoms in the cell" });
   #text = h("div", { class: "stack" });
+  #controls = h("div", { class: "structure-choices" });
   #viewer = null;
   #octahedra = true;
   #labels = false;
@@ -82,10 +85,15 @@ class StructureView {
         this.#legend,
       );
     }
-    const choices = h("div", { class: "structure-choices" }, this.#choices());
-    this.element = h("div", { class: "stack" }, choices, h("div", { class: "structure" }, this.#stage, this.#text));
+    replace(this.#controls, this.#choices());
+    this.element = h(
+      "div",
+      { class: "stack" },
+      this.#controls,
+      h("div", { class: "structure" }, this.#stage, this.#text),
+    );
     state.onBack(() => {
-      replace(choices, this.#choices());
+      replace(this.#controls, this.#choices());
       this.show();
     });
     this.show();
@@ -152,7 +160,12 @@ class StructureView {
           select(
             this.#documents.map((doc) => [doc.structure_id, `${doc.plan_id}, member ${doc.member + 1}`]),
             this.#document.structure_id,
-            (structure) => change({ structure }),
+            (structure) => {
+              change({ structure });
+              // Another one may not have been relaxed.
+              replace(this.#controls, this.#choices());
+              this.#controls.querySelector("select").focus();
+            },
           ),
         ),
       labelled(
@@ -328,7 +341,7 @@ function quality(doc) {
       ["icet L1", number(doc.icet_l1, 2), "distance of all cluster correlations"],
       ["Images apart", `${number(doc.shortest_image_distance, 2)} Å`],
       ["Rounded by", number(doc.rounding, 3), "largest change of a site fraction"],
-      doc.net_charge ? ["Net charge", `${number(doc.net_charge, 3)} e`, "per formula unit"] : null,
+      Math.abs(doc.net_charge) >= UNCHARGED ? ["Net charge", `${number(doc.net_charge, 3)} e`, "per formula unit"] : null,
       doc.max_force === null ? null : ["Largest force", `${number(doc.max_force, 3)} eV/Å`, "after relaxation"],
     ]),
     doc.notes.map((note) => h("p", { class: "warn" }, sentenceOf(note))),

@@ -328,11 +328,11 @@ function windowsPart(windows) {
         { title: "Element", text: true },
         { title: "Window", text: true },
         { title: "Taken off (eV/atom)" },
-        { title: "Below in potential", text: true, wide: true },
-        { title: "Above in potential", text: true, wide: true },
+        { title: "Products below the window", text: true, wide: true },
+        { title: "Products above the window", text: true, wide: true },
       ],
       windows.map((window) => {
-        const { low, high, unit: of } = windowEnds(window);
+        const { low, high, unit: of, below, above } = windowEnds(window);
         return [
           window.element,
           [
@@ -340,8 +340,8 @@ function windowsPart(windows) {
             pressure(window) && h("div", { class: "muted" }, pressure(window)),
           ],
           number(window.driving_force, 3),
-          products(window.products_below, percent),
-          products(window.products_above, percent),
+          products(below, percent),
+          products(above, percent),
         ];
       }),
     ),

@@ -19,11 +19,15 @@ export function verdict(entropy) {
   }[entropy.decided_by];
 }
 
-/** Return the ends of a window and their unit: volts against Li/Li+ for lithium, else eV relative to the element. */
+/**
+ * Return the ends of a window, their unit, and the products below and above them: volts against Li/Li+ for lithium,
+ * else eV relative to the element. A high voltage is a low chemical potential, so that lithium's products change sides.
+ */
 export function windowEnds(window) {
+  const { products_below: below, products_above: above } = window;
   return window.element === "Li"
-    ? { low: window.voltage_low, high: window.voltage_high, unit: "V" }
-    : { low: window.low, high: window.high, unit: "eV" };
+    ? { low: window.voltage_low, high: window.voltage_high, unit: "V", below: above, above: below }
+    : { low: window.low, high: window.high, unit: "eV", below, above };
 }
 
 /** Return a range in words; either end may be null. */

@@ -11,6 +11,8 @@ const RIGHT = 62;
 const BOTTOM = 22;
 /** Room beyond the outermost values, as part of their range. */
 const PADDING = 0.08;
+/** Values nearer to each other than this part of them are equal but for rounding. */
+const SAME = 1e-9;
 
 /** Return a panel per property that at least one candidate has. */
 export function intervalPanels(properties, candidates) {
@@ -80,12 +82,13 @@ const inWords = (quantity, digits) =>
 export function scaleOf(values) {
   const low = Math.min(...values),
     high = Math.max(...values),
-    range = high - low || Math.abs(high) || 1;
+    size = Math.max(Math.abs(low), Math.abs(high)),
+    range = high - low > SAME * size ? high - low : size || 1;
   const [from, to] = [low - PADDING * range, high + PADDING * range];
   const step = roundStep((to - from) / 4),
     digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-  const ticks = [];
-  for (let tick = Math.ceil(from / step) * step; tick <= to + 1e-12; tick += step) ticks.push(tick);
+  const [first, last] = [Math.ceil(from / step - 1e-9), Math.floor(to / step + 1e-9)];
+  const ticks = Array.from({ length: last - first + 1 }, (_, k) => (first + k) * step);
   return { at: (x) => LEFT + ((WIDTH - LEFT - RIGHT) * (x - from)) / (to - from), ticks, digits };
 }
 

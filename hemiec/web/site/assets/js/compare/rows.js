@@ -26,9 +26,8 @@ export function groupsOf(columns, properties) {
   ];
 }
 
-/** Return a row; cells whose text is another one than the first one's differ. */
-function row(title, cells, note = null) {
-  const texts = cells.map((cell) => textOf(cell));
+/** Return a row; cells differ whose text, or what is given instead of it, is not that of the first one. */
+function row(title, cells, { note = null, texts = cells.map(textOf) } = {}) {
   return {
     title,
     note,
@@ -113,15 +112,15 @@ const doubtsOf = (doubts) =>
 function propertyRows(property, candidates) {
   const found = candidates.map((candidate) => candidate[property.name]),
     first = found[0];
-  const value = (quantity, k) =>
+  const value = (quantity) =>
     quantity.value === null
       ? h("span", { class: "absent", title: quantity.reason }, "no value")
       : [
           h("strong", {}, number(quantity.value, property.digits)),
           ` ${unit(quantity.unit)}`,
           quantity.interval && h("div", { class: "muted small" }, interval(...quantity.interval, property.digits)),
-          k > 0 && apart(first, quantity),
         ];
+  const values = found.map(value);
   const known = found.filter((quantity) => quantity.value !== null);
   const methods = new Set(
     known.map((quantity) => `${quantity.protocol} ${quantity.protocol_hash} ${quantity.calibration}`),
@@ -131,7 +130,12 @@ function propertyRows(property, candidates) {
       ? h("div", { class: "warn-text small" }, "Protocols or corrections differ: compare with care.")
       : null;
   return [
-    row(property.title, found.map(value), note),
+    row(
+      property.title,
+      values.map((cell, k) => [cell, k > 0 && found[k].value !== null && apart(first, found[k])]),
+      // What says whether intervals overlap is no part of the value.
+      { note, texts: values.map(textOf) },
+    ),
     row(
       h("span", { class: "small" }, "computed by"),
       found.map((quantity) =>
