@@ -41,6 +41,7 @@ from hemiec.store.building.writing import write_built
 from hemiec.store.database import Database, Document, open_database
 from hemiec.store.provenance import trace
 from hemiec.store.users import add_user, ensure_reader
+from hemiec.web.ranking.live import mark_of
 from hemiec.workflows.campaign import read_spec
 
 __all__ = ["database", "server", "settings"]  # fixtures
@@ -207,7 +208,10 @@ def test_what_differs_is_listed_and_stays(
     export_candidates(database, path, [ids[1]], force=True)
     with pytest.raises(InputError, match=ids[1]):
         import_archive(other, path)
+    mark = mark_of(other)
     assert import_archive(other, path, keep="theirs").replaced == [ids[1]]
+    # It bears no later date; whoever holds a copy of the candidates is told all the same.
+    assert mark_of(other) != mark and mark_of(other) | {"builds": mark["builds"]} == mark
     for name in ("candidates", "hops"):
         here, there = (list(d[name].find({"candidate_id": ids[1]}, {"_id": 0})) for d in (database, other))
         assert by_key(there) == by_key(here)

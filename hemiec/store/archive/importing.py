@@ -30,7 +30,7 @@ from hemiec.store.archive.bundles import (
     valid_references,
 )
 from hemiec.store.archive.members import COLLECTIONS, OBJECTS, OUTPUTS, Archive, Manifest, open_archive
-from hemiec.store.building.changes import forget_state
+from hemiec.store.building.changes import forget_state, note_import
 from hemiec.store.building.optimade import fill
 from hemiec.store.database import Database, Document, store_errors
 from hemiec.store.provenance import IMPORTED
@@ -99,6 +99,7 @@ def import_archive(
         fill(database, [*found.new, *found.replaced, *found.identical])
         if found.outputs_added:
             forget_state(database)
+        note_import(database, archive.manifest.content_hash)
     return found
 
 

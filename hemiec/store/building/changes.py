@@ -30,6 +30,8 @@ from hemiec.store.campaigns import BUILDS
 from hemiec.store.database import Database, Document
 
 STATE = "candidates"
+#: Key of the note of the last import.
+IMPORT = "import"
 #: Of more candidates than this, all are looked at in the order of their ids: a list of them would fill the memory.
 MANY = 50_000
 _UUIDS = 1_000
@@ -101,6 +103,11 @@ def remember(database: Database, changes: Changes) -> None:
 def forget_state(database: Database) -> None:
     """Let the next pass look at everything, as after documents came from elsewhere."""
     database[BUILDS].delete_many({})
+
+
+def note_import(database: Database, archive: str) -> None:
+    """Write down which archive was imported last: candidates that took the place of others may bear earlier dates."""
+    database[BUILDS].replace_one({"_id": IMPORT}, {"_id": IMPORT, "archive": archive}, upsert=True)
 
 
 def _traces(
