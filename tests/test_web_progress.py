@@ -87,6 +87,28 @@ def test_candidates_in_which_something_runs_or_failed_come_first(submitted: Fire
         assert [c.candidate_id for page in pages for c in page] == expected
 
 
+def test_jobs_of_who_left_the_campaign_do_not_shift_the_pages(submitted: FireWorksQueue) -> None:
+    """A candidate without a plan may still have a job that failed: pages hold everybody else once."""
+    database = submitted.database
+    plans = list(database["plans"].find({}).sort("order", 1))
+    order = [plan["candidate"]["candidate_id"] for plan in plans]
+    database["plans"].delete_one({"_id": plans[3]["_id"]})
+    expected = [order[2], order[0], order[1]]
+    for limit in (1, 2):
+        pages = [read_progress(database, "small", first=k, limit=limit).candidates for k in range(0, 4, limit)]
+        assert [c.candidate_id for page in pages for c in page] == expected
+
+
+def test_a_job_replaced_between_two_looks_is_not_counted_below_zero(
+    submitted: FireWorksQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = {"campaigns": ["small"], "kind": "gap", "protocol": "gpaw-fast", "tier": None}
+    replaced = {"uuid": "a", "index": 1, "state": "COMPLETED", "job": {"metadata": {"hemiec": about}}}
+    monkeypatch.setattr("hemiec.store.queue.remote._replaced", lambda *_: [replaced])
+    before = read_status(submitted, "small").counts
+    assert counted(read_progress(submitted.database, "small")) == dict(before)
+
+
 def test_results_without_a_job_count_as_done(submitted: FireWorksQueue) -> None:
     database = submitted.database
     plan = next(iter(database["plans"].find({}).sort("order", 1)))

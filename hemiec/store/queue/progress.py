@@ -123,9 +123,11 @@ def states(database: Database, uuids: Collection[str]) -> dict[str, State]:
 
 def _candidates(database: Database, campaign: str, first: int, limit: int) -> list[CandidateProgress]:
     active = _active(database, campaign)
-    plans = [plan for plan in _plans(database, campaign, {"$in": active}) if active][first : first + limit]
+    # Not all of them need have a plan: one that was taken out of the campaign may still have jobs.
+    leading = _plans(database, campaign, {"$in": active})
+    plans = leading[first : first + limit]
     if len(plans) < limit:
-        skipped = max(0, first - len(active))
+        skipped = max(0, first - len(leading))
         plans += _plans(database, campaign, {"$nin": active}, skipped, limit - len(plans))
     known = states(database, [job["uuid"] for plan in plans for job in plan["jobs"]])
     found = []

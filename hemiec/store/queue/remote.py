@@ -104,10 +104,11 @@ def tally_jobs(
         cell = found[_cell(about, document["state"])]
         cell[0] -= 1
         cell[1] -= (about.get("resources") or {}).get("cores", 1)
+    # One that was replaced after it was counted would be taken off a state that it was not counted in.
     return [
-        Tally(*cell, n=int(n), cores=int(cores), core_seconds=used)
+        Tally(*cell, n=max(0, int(n)), cores=max(0, int(cores)), core_seconds=used)
         for cell, (n, cores, used) in found.items()
-        if n or used
+        if n > 0 or used
     ]
 
 
