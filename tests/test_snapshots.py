@@ -11,12 +11,15 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from stored_candidates import CAMPAIGN, OTHER_CAMPAIGN, insert_candidates, synthetic_candidates
@@ -27,14 +30,15 @@ from hemiec.errors import HemiecError, InputError, StoreError
 from hemiec.ranking.definition import DEFAULT
 from hemiec.ranking.snapshots import snapshot as snapshot_module
 from hemiec.ranking.snapshots import writing
-from hemiec.ranking.snapshots.files import MANIFEST, TABLE, find_snapshot, snapshot_id, verify_files
-from hemiec.ranking.snapshots.snapshot import Snapshot
+from hemiec.ranking.snapshots.files import MANIFEST, TABLE, find_snapshot, sha256_of, snapshot_id, verify_files
+from hemiec.ranking.snapshots.snapshot import DOCUMENT, Snapshot
 from hemiec.ranking.table import table_of
 from hemiec.schemas.documents import PROPERTIES, SCHEMA_VERSION
 from hemiec.schemas.snapshot import SnapshotManifest
 from hemiec.settings import Settings
 from hemiec.store import snapshots as store_snapshots
 from hemiec.store.candidates import documents_of, read_candidates
+from hemiec.store.comparisons import compare_stored
 from hemiec.store.database import Database
 from hemiec.store.queries.tables import candidate_columns
 from hemiec.store.snapshots import open_snapshot, read_snapshots, snapshots_folder, take_snapshot
@@ -331,6 +335,7 @@ def test_damage_is_told(copy: Path) -> None:
         "an edited condition": (lambda: _edit(copy, where="has(Co)"), "its content is that of snap-"),
         "an edited hash": (lambda: _edit(copy, files=[]), "its content is that of snap-"),
         "another id": (lambda: _edit(copy, snapshot_id="snap-0123456789abcdef"), "it says 'snap-0123456789abcdef'"),
+        "nested without end": (lambda: whole.write_text("[" * 200_000), "it is not JSON"),
         "a newer one": (lambda: _edit(copy, format_version=2), "newer hemiec"),
         "no table": (lambda: (copy / TABLE).unlink(), "it is missing"),
     }
@@ -374,6 +379,54 @@ def test_a_table_of_another_snapshot_is_refused(copy: Path) -> None:
     (copy / MANIFEST).write_text(json.dumps(content))
     with pytest.raises(StoreError, match="not what its manifest says"):
         Snapshot.at(copy).table()
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda table: table.drop_columns(["band_gap.low"]), "another hemiec: it has no column 'band_gap.low'"),
+        (lambda table: table.drop_columns(["thermo_version"]), "another hemiec: it has no column 'thermo_version'"),
+        (lambda table: _with_documents(table, ["{"] * N), "a document in it is not JSON"),
+        (
+            lambda table: _with_documents(table, ['{"results": []}'] * N),
+            "another version of hemiec .*'builder_version'",
+        ),
+        (lambda table: _with_documents(table, ['{"band_gap": {}}'] * N), "another version of hemiec .*required"),
+    ],
+)
+def test_one_of_another_version_is_told(
+    copy: Path, edit: Callable[[pa.Table], pa.Table], message: str, settings: Settings
+) -> None:
+    """Its manifest fits its table, but not what this hemiec reads; compared with itself but for the barriers."""
+    other = copy.parent / "other"
+    shutil.copytree(copy, other)
+    table = pq.read_table(other / TABLE)
+    at = table.column_names.index("migration_barrier")
+    table = table.set_column(at, "migration_barrier", pc.add(table["migration_barrier"], 0.1))
+    pq.write_table(edit(table), other / TABLE)
+    content = json.loads((other / MANIFEST).read_text())
+    content["columns"] = [column for column in content["columns"] if column["name"] in edit(table).column_names]
+    size, digest = (other / TABLE).stat().st_size, sha256_of(other / TABLE)
+    content["files"] = [{"name": TABLE, "size_bytes": size, "sha256": digest}]
+    content["snapshot_id"] = snapshot_id(content)
+    (other / MANIFEST).write_text(json.dumps(content))
+    with pytest.raises(StoreError, match=message):
+        compare_stored(copy, other, settings)
+
+
+def _with_documents(table: pa.Table, documents: list[str]) -> pa.Table:
+    at = table.column_names.index(DOCUMENT)
+    return table.set_column(at, DOCUMENT, pa.array(documents))
+
+
+def test_a_manifest_that_names_another_file_is_refused(copy: Path) -> None:
+    content = json.loads((copy / MANIFEST).read_text())
+    content["files"][0]["name"] = "other.parquet"
+    content["snapshot_id"] = snapshot_id(content)
+    (copy / MANIFEST).write_text(json.dumps(content))
+    (copy / TABLE).rename(copy / "other.parquet")
+    with pytest.raises(StoreError, match=r"it does not name candidates\.parquet"):
+        Snapshot.at(copy)
 
 
 def test_a_damaged_one_is_not_taken_for_the_same(database: Database, settings: Settings) -> None:

@@ -33,7 +33,7 @@ def read_manifest(folder: Path) -> SnapshotManifest:
         raise InputError(f"{folder}: there is no snapshot in it.", mend="`hemiec snapshots list` lists them") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, "it is not JSON") from error
     if not isinstance(content, dict):
         raise _damaged(path, "it is not a manifest")
@@ -50,6 +50,8 @@ def read_manifest(folder: Path) -> SnapshotManifest:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise StoreError(f"{path}: made by another hemiec ({field}: {first['msg']}).", mend="take it again") from error
+    if TABLE not in [file.name for file in manifest.files]:
+        raise _damaged(path, f"it does not name {TABLE}")
     for file in manifest.files:
         _check_size(folder / file.name, file)
     return manifest

@@ -111,14 +111,16 @@ def of_snapshot(
         columns = snapshot.columns()
         more = zip(columns.rows("decomposition", rows), columns.rows("thermo_version", rows), strict=True)
         for document, (phases, version) in zip(snapshot.raw_documents(rows), more, strict=True):
-            quantities = {name: Quantity.model_validate(document[name]) for name in PROPERTIES if name in document}
-            yield Facts(
-                {name: quantities.get(name, _default(name)) for name in PROPERTIES},
-                phases,
-                document["builder_version"],
-                None if version is None else int(version),
-                {job["uuid"]: job["completed_at"] for result in document["results"] for job in result["jobs"]},
-            )
+            with snapshot.of_this_version(document):
+                quantities = {name: Quantity.model_validate(document[name]) for name in PROPERTIES if name in document}
+                facts = Facts(
+                    {name: quantities.get(name, _default(name)) for name in PROPERTIES},
+                    phases,
+                    document["builder_version"],
+                    None if version is None else int(version),
+                    {job["uuid"]: job["completed_at"] for result in document["results"] for job in result["jobs"]},
+                )
+            yield facts
 
     return Side(
         kind="snapshot" if leaderboard is None else "leaderboard",

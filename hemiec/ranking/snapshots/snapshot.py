@@ -76,6 +76,7 @@ class ParquetColumns:
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """Return a column of numbers, NaN where there is none; it is not kept."""
+        self._require(name)
         with self._lock, self._errors():
             column = self._file.read(columns=[name]).column(0)
         found: NDArray[np.float64] = np.array(column.to_numpy(zero_copy_only=False), dtype=np.float64)
@@ -83,6 +84,7 @@ class ParquetColumns:
 
     def rows(self, name: str, rows: NDArray[np.intp]) -> Iterator[Any]:
         """Yield values of one column in ascending order of some rows; only the row groups that hold them are read."""
+        self._require(name)
         wanted, start = np.unique(rows), 0
         for group in range(self._file.num_row_groups):
             stop = start + self._file.metadata.row_group(group).num_rows
@@ -92,6 +94,10 @@ class ParquetColumns:
                     column = self._file.read_row_group(group, columns=[name]).column(0)
                 yield from column.take(here).to_pylist()
             start = stop
+
+    def _require(self, name: str) -> None:
+        if name not in self.names:
+            raise StoreError(f"{self.path}: made by another hemiec: it has no column {name!r}.", mend="take it again")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -190,13 +196,42 @@ class Snapshot:
             If the snapshot is damaged, or of another layout of documents.
         """
         for content in self.raw_documents(rows):
-            yield _validated(content, self.folder)
+            with self.of_this_version(content):
+                document = CandidateDoc.model_validate(content)
+            yield document
 
     def raw_documents(self, rows: Iterable[int] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the same as plain JSON types, which is much quicker."""
         wanted = np.arange(len(self)) if rows is None else np.array(list(rows), dtype=np.intp)
         for text in self._columns.rows(DOCUMENT, wanted):
-            yield json.loads(text)
+            try:
+                content = json.loads(text)
+            except (ValueError, RecursionError) as error:
+                raise StoreError(
+                    f"{self._columns.path}: the snapshot is damaged: a document in it is not JSON.",
+                    mend="use another one, or take it again",
+                ) from error
+            yield content
+
+    @contextmanager
+    def of_this_version(self, content: dict[str, Any]) -> Iterator[None]:
+        """Say of a document that does not fit the schemas that another hemiec wrote it.
+
+        Raises
+        ------
+        StoreError
+            If it does not.
+        """
+        from pydantic import ValidationError
+
+        try:
+            yield
+        except (ValidationError, KeyError, TypeError) as error:
+            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else f"without {error}"
+            raise StoreError(
+                f"{self.folder}: candidate {content.get('candidate_id')} is of another version of hemiec ({reason}).",
+                mend="take a new snapshot",
+            ) from error
 
 
 def candidate_table(columns: ParquetColumns, units: dict[str, str], properties: Sequence[str]) -> CandidateTable:
@@ -260,16 +295,3 @@ def _texts(column: pa.ChunkedArray) -> list[str]:
         else:
             found += chunk.to_pylist()
     return found
-
-
-def _validated(content: dict[str, Any], folder: Path) -> CandidateDoc:
-    from pydantic import ValidationError
-
-    try:
-        return CandidateDoc.model_validate(content)
-    except ValidationError as error:
-        raise StoreError(
-            f"{folder}: candidate {content.get('candidate_id')} is of another version of hemiec "
-            f"({error.errors()[0]['msg']}).",
-            mend="take a new snapshot",
-        ) from error
