@@ -287,6 +287,14 @@ def test_a_missing_value_does_what_its_criterion_says() -> None:
     assert found.probability_pareto == pytest.approx([0.5, 1], abs=0.04)
 
 
+def test_what_a_missing_value_is_drawn_as_counts_in_score_and_front_alike() -> None:
+    """With one criterion the front of a draw is who is first in it."""
+    rules = definition({"property": BARRIER, "best": 0, "worst": 1, "required": False, "missing": "whole_range"})
+    found = drawn(table(a={ENERGY: 0.0}, b={BARRIER: 0.2}), rules)
+    assert found.probability_top == pytest.approx([0.2, 0.8], abs=0.023)
+    assert found.probability_pareto.tolist() == found.probability_top.tolist()
+
+
 def test_a_missing_target_may_be_anywhere_too() -> None:
     target = {"property": BARRIER, "direction": "target", "best": None, "worst": None, "window": [0, 1],
               "zero_at": [None, 2], "required": False, "missing": "whole_range"}  # fmt: skip
