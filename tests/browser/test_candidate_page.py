@@ -237,6 +237,40 @@ def test_the_drawn_cell_is_the_stored_one(open_page: Open, site: Site, rich: Can
         np.testing.assert_allclose(turned, [0, 0, 1], atol=1e-9)
 
 
+def test_the_kinds_of_sites_are_those_of_the_structure(open_page: Open, site: Site, rich: CandidateDoc) -> None:
+    stored = site.served.database["structures"].find_one({"candidate_id": rich.candidate_id}, {"_id": 0})
+    assert stored is not None and stored["relax_job_uuid"] is not None
+
+    def listed(route: Route) -> None:
+        found = route.fetch().json()
+        other = found["documents"][0] | {"structure_id": "other", "relax_job_uuid": None, "member": 1}
+        found["documents"].append(other | {"net_charge": 0.25})
+        route.fulfill(json=found)
+
+    def before(page: Page) -> None:
+        page.route("**/candidates/*/structures", listed)
+        page.route("**/api/v1/structures/other?*", lambda route: route.fulfill(json=stored["ideal_structure"]))
+
+    page = opened(open_page, rich.candidate_id, before=before).page
+    kinds = page.get_by_label("Sites", exact=True).locator("option")
+    expect(kinds).to_have_text(["Relaxed", "Ideal sites"])
+    expect(page.locator("#structure")).not_to_contain_text("Net charge")
+    page.get_by_role("combobox", name="Structure", exact=True).select_option("other")
+    expect(kinds).to_have_text(["Ideal sites"])
+    expect(page.get_by_role("combobox", name="Structure", exact=True)).to_be_focused()
+    expect(page.locator("#structure dl", has_text="Net charge")).to_contain_text("0.250 e")
+
+
+def test_products_stand_on_the_side_of_their_voltage(open_page: Open) -> None:
+    window = {"element": "Li", "low": -4.0, "high": -3.0, "voltage_low": 3.0, "voltage_high": 4.0,
+              "products_below": ["without lithium"], "products_above": ["with lithium"]}  # fmt: skip
+    page = open_page("/candidate").page
+    ends = module(page, "thermo_data", "m.windowEnds(a)", window)
+    assert ends == {"low": 3.0, "high": 4.0, "unit": "V", "below": ["with lithium"], "above": ["without lithium"]}
+    ends = module(page, "thermo_data", "m.windowEnds(a)", window | {"element": "O"})
+    assert ends == {"low": -4.0, "high": -3.0, "unit": "eV", "below": ["without lithium"], "above": ["with lithium"]}
+
+
 def test_network_turns_by_pointer_keys_and_buttons(open_page: Open, rich: CandidateDoc) -> None:
     page = opened(open_page, rich.candidate_id).page
     network, site = page.locator(".network"), page.locator(".network circle").first
@@ -278,6 +312,11 @@ def test_download_of_all_and_the_other_result(open_page: Open, rich: CandidateDo
     assert waiting.value.suggested_filename == f"{rich.candidate_id}.json"
     page.get_by_label("One of 2 results").select_option(OTHER_PLAN)
     expect(page.locator("#transport")).to_contain_text("The campaign does not ask for it.")
+    # That result has no thermodynamics; what is listed is there, and what is read is marked.
+    assert page.locator("nav.contents a").all_inner_texts() == page.locator("main section > h2").all_inner_texts()
+    page.locator("#electronic").scroll_into_view_if_needed()
+    page.evaluate("scrollTo(0, document.querySelector('#electronic').getBoundingClientRect().top + scrollY - 300)")
+    expect(page.locator("nav.contents a[aria-current]")).to_contain_text(["Electronic structure"])
     page.reload()
     expect(page.locator("#transport")).to_contain_text("The campaign does not ask for it.")
     page.go_back()

@@ -246,7 +246,7 @@ def test_hostile_moves_in_the_dark_on_a_narrow_screen(open_page: Open, store: tu
     moves = [move.model_copy(update={"causes": [cause]}), move.model_copy(update={"rank_old": 2, "rank_new": 1})]
     hostile = sides.model_copy(update={"moves": moves, "notes": list(HOSTILE), "model_changes": list(HOSTILE)})
     watched = open_page(
-        f"/diff?old={old}&new={new}", address=site.address, theme="dark", width=400,
+        f"/diff?old={old}&new={new}&first=-1", address=site.address, theme="dark", width=400,
         before=lambda page: page.route("**/api/v1/diff?*", lambda route: route.fulfill(
             body=hostile.model_dump_json(), content_type="application/json")),
     )  # fmt: skip
@@ -254,6 +254,7 @@ def test_hostile_moves_in_the_dark_on_a_narrow_screen(open_page: Open, store: tu
     page.wait_for_selector(".moves tbody tr", timeout=_READY)
     assert page.locator("main img, main script, main b").count() == 0
     expect(page.locator(".slopes line")).to_have_count(2)
+    expect(page.locator(".moves tbody tr")).to_have_count(2)
     assert page.evaluate("document.documentElement.scrollWidth") == 400
     watched.check_accessible()
     watched.shot("diff-dark-narrow", full=True)

@@ -28,6 +28,10 @@ def test_the_token_is_asked_for_and_kept_for_the_tab(open_page: Open, site: Site
         expect(page.locator("#table").get_by_role("alert")).to_contain_text("This server needs a token.")
         page.locator("#table").get_by_role("button", name="Try again").click()
         expect(page.get_by_role("alert")).to_have_count(0)
+        # No header can hold it; if it were kept, no question would ever be sent again.
+        field.fill("correct–horse–battery–staple")
+        page.get_by_role("button", name="Use it").click()
+        assert field.evaluate("(input) => input.validity.patternMismatch")
         field.fill("wrong-wrong-wrong-wrong")
         page.get_by_role("button", name="Use it").click()
         expect(page.get_by_role("alert")).to_contain_text("refused")
