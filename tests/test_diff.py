@@ -22,7 +22,7 @@ from hemiec.ranking.order import rank_table
 from hemiec.ranking.snapshots.compare import compare
 from hemiec.ranking.snapshots.sides import Facts, Rows, Side
 from hemiec.ranking.table import CandidateTable, Estimates
-from hemiec.schemas.definition import Criterion, LeaderboardDefinition
+from hemiec.schemas.definition import Criterion, LeaderboardDefinition, Ties
 from hemiec.schemas.diff import DiffDoc, DiffMove
 from hemiec.schemas.documents import CandidateDoc, JobRecord
 from hemiec.schemas.quantity import Quantity
@@ -160,8 +160,8 @@ def test_a_job_that_ran_again_is_new_data(store: Store) -> None:
     def ran(when: str, value: float) -> Edit:
         def edit(docs: list[CandidateDoc]) -> None:
             change(docs[2], "band_gap", value=value)
-            docs[2].results[0] = docs[2].results[0].model_copy(
-                update={"jobs": [record.model_copy(update={"completed_at": when})]}
+            docs[2].results[0] = (
+                docs[2].results[0].model_copy(update={"jobs": [record.model_copy(update={"completed_at": when})]})
             )
 
         return edit
@@ -473,3 +473,20 @@ def test_on_any_data_every_move_has_a_cause_and_the_numbers_agree(seed: int) -> 
             for other in cause.candidates:  # whoever is named did cross it
                 was, is_now = ranks_old.get(other, 99), ranks_new.get(other, 99)
                 assert (was < ranks_old[key]) != (is_now < ranks_new[key])
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.01, 0.05, 0.3])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_rank_alone_is_that_of_a_ranking_with_its_new_values_alone(seed: int, tolerance: float) -> None:
+    rng = np.random.default_rng(seed)
+    ids = [f"hm-{k:03d}" for k in range(40)]
+    before = {key: float(rng.choice(np.arange(1, 50) / 20)) for key in ids}
+    after = {key: value if rng.random() < 0.5 else float(rng.random() * 3) for key, value in before.items()}
+    rules = RULES.model_copy(update={"ties": Ties(tolerance=tolerance)})
+    old, new = (replace(_side(rng, ids, values), definition=rules) for values in (before, after))
+    moves = compare(old, new, limit=None).moves
+    assert len(moves) > 10
+    for move in moves:
+        key = move.candidate_id
+        alone = _side(rng, ids, before | {key: after[key]}).table
+        assert move.rank_alone == rank_table(alone, rules).ranks[ids.index(key)]

@@ -97,7 +97,7 @@ class _Explained:
             rank_old=_or_none(both.rank_old[row]),
             rank_between=_or_none(both.rank_between[row]),
             rank_new=_or_none(both.rank_new[row]),
-            rank_alone=_or_none(both.rank_alone[row]),
+            rank_alone=both.rank_alone(row) or None,
             score_old=_score(both.first, both.row_old[row]),
             score_new=_score(both.last, both.row_new[row]),
             causes=self._causes(row),
@@ -153,7 +153,7 @@ class _Explained:
 
     def _beside_own(self, row: int) -> list[DiffCause]:
         """Return what others did to a candidate whose own values changed too."""
-        alone, rank = int(self.both.rank_alone[row]), int(self.both.rank_new[row])
+        alone, rank = self.both.rank_alone(row), int(self.both.rank_new[row])
         if alone in (0, rank):
             return []
         text = f"its own new values alone would give it rank {alone}; the moves of others make it {rank}"

@@ -15,8 +15,6 @@ from hemiec.ranking.snapshots.sides import Mask, Rows, Side
 from hemiec.schemas.definition import LeaderboardDefinition
 from hemiec.schemas.documents import PROPERTIES
 
-_Ranks = NDArray[np.int64]
-
 
 class Pair:
     """The candidates of both sides in one list, in the order of their ids, each with its three ranks; 0 for none."""
@@ -91,19 +89,60 @@ class Pair:
         ranks = [np.where(ranks[rows] > 0, ranks[rows], large) for ranks in (self.rank_new, self.rank_old)]
         return rows[np.lexsort((rows, ranks[1], ranks[0], np.minimum(*ranks)))]
 
-    @cached_property
-    def rank_alone(self) -> _Ranks:
-        """Rank that a candidate's own new values would give it among the old ones of the others; 0 if not told."""
-        found = np.zeros(len(self.ids), dtype=np.int64)
+    def rank_alone(self, row: int) -> int:
+        """Return the rank that a candidate's own new values would give it among the old ones of the others.
+
+        It is 0 if not told: it is not ranked by both, or ties are not shared.
+        """
         ties = self.new.definition.ties
-        rows = self.common[(self.rank_between[self.common] > 0) & (self.rank_new[self.common] > 0)]
-        if ties.rule != "shared" or not len(rows):
-            return found
-        others = np.sort(self.between.scores[~np.isnan(self.between.scores)])
-        mine, before = self.last.scores[self.row_new[rows]], self.between.scores[self.row_old[rows]]
-        better = len(others) - np.searchsorted(others, mine + ties.tolerance, side="right")
-        found[rows] = 1 + better - (before > mine + ties.tolerance)
-        return found
+        if ties.rule != "shared" or not self.rank_between[row] or not self.rank_new[row]:
+            return 0
+        mine, before = -self.last.scores[self.row_new[row]], -self.between.scores[self.row_old[row]]
+        costs, first = self._groups[0], self._first_of_group(mine, before)
+        # Its own old place does not count.
+        if first >= 0 and mine - costs[first] <= ties.tolerance:
+            return 1 + first - int(before < costs[first])
+        return 1 + int(np.searchsorted(costs, mine)) - int(before < mine)
+
+    @cached_property
+    def _groups(self) -> tuple[NDArray[np.float64], Rows, NDArray[np.float64]]:
+        """The old scores by the new rules, negated and ascending; where groups of equal ones begin, and with which."""
+        scores, ranks = self.between.scores, self.between.ranks
+        costs = np.sort(-scores[~np.isnan(scores)])
+        firsts = np.unique(ranks[ranks > 0]) - 1
+        return costs, firsts, costs[firsts]
+
+    def _first_of_group(self, mine: float, before: float) -> int:
+        """Return the place of the best of the last group that begins at a negated score or before; -1 if there is none.
+
+        That is of the groups of all but one candidate, whose own was ``before``.
+        """
+        costs, firsts, bests = self._groups
+        last = int(np.searchsorted(bests, mine, side="right")) - 1
+        place = int(np.searchsorted(costs, before))
+        own = int(np.searchsorted(firsts, place))
+        shares = place + 1 < len(costs) and costs[place + 1] == before
+        if before > mine or shares or own == len(firsts) or firsts[own] != place:
+            return int(firsts[last]) if last >= 0 else -1
+        # It is the best of a group itself; without it, groups are others from there on, until one begins as before.
+        first, after = int(firsts[own - 1]) if own else -1, place + 1
+        while after < len(costs) and costs[after] <= mine:
+            own = int(np.searchsorted(firsts, after))
+            if own < len(firsts) and firsts[own] == after:
+                return int(firsts[last])
+            first, after = after, self._end_of_group(after)
+        return first
+
+    def _end_of_group(self, first: int) -> int:
+        """Return the first place that is too far behind the best of a group to be equal."""
+        costs, tolerance = self._groups[0], self.new.definition.ties.tolerance
+        end = max(first + 1, int(np.searchsorted(costs, costs[first] + tolerance)))
+        # The sum is rounded otherwise than the difference, which decides.
+        while end < len(costs) and costs[end] - costs[first] <= tolerance:
+            end += 1
+        while end > first + 1 and costs[end - 1] - costs[first] > tolerance:
+            end -= 1
+        return end
 
     def label(self, row: int) -> str:
         """Return the short formula of a candidate."""
