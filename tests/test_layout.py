@@ -339,6 +339,7 @@ def test_leaderboards_are_kept_under_their_content(database: Database) -> None:
     assert read.leaderboard_id == ranked.leaderboard_id
     some = read_leaderboard(database, ranked.leaderboard_id, first=10, limit=5)
     assert [entry.candidate_id for entry in some.entries] == [e.candidate_id for e in ranked.entries[10:]]
+    assert read_leaderboard(database, ranked.leaderboard_id, limit=0).entries == []
     wrong = f"{ranked.leaderboard_id[:-1]}x"
     with pytest.raises(InputError, match=f"did you mean '{ranked.leaderboard_id}'"):
         read_leaderboard(database, wrong)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,9 +168,11 @@ def read_leaderboard(
             known = [h["leaderboard_id"] for h in database["leaderboards"].find({}, {"leaderboard_id": 1}).limit(1000)]
             hint = did_you_mean(leaderboard_id, known) if known else "none was saved yet: `hemiec rank --save` does."
             raise InputError(f"no leaderboard {leaderboard_id!r} in the store; {hint}")
-        of_it = {"leaderboard_id": leaderboard_id, "order": {"$gte": first}}
+        of_it: dict[str, Any] = {"leaderboard_id": leaderboard_id, "order": {"$gte": first}}
         fields = {"_id": 0, "leaderboard_id": 0, "schema_version": 0, "order": 0}
-        entries = database["leaderboard_entries"].find(of_it, fields).sort("order", ASCENDING).limit(limit or 0)
+        if limit is not None:
+            of_it["order"]["$lt"] = first + limit
+        entries = database["leaderboard_entries"].find(of_it, fields).sort("order", ASCENDING)
         return LeaderboardDoc.model_validate(header | {"entries": list(entries)})
 
 
