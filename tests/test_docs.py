@@ -22,6 +22,7 @@ from hemiec.schemas.campaign import CampaignSpec
 from hemiec.schemas.definition import Criterion, LeaderboardDefinition, Ties
 from hemiec.settings import Settings
 from hemiec.store.layout.schema_files import STORED
+from hemiec.workflows.campaign import load_campaign
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -191,6 +192,19 @@ def test_names_of_files_in_links_become_titles() -> None:
 def test_text_in_tables_is_text() -> None:
     cell = tool("reference").cell
     assert cell("a < b | `x < y | z` * c") == r"a &lt; b \| `x < y \| z` \* c"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in [*PAGES, ROOT / "README.md"] if "\nspace:" in path.read_text()],
+    ids=lambda path: path.name,
+)
+def test_campaigns_in_pages_can_be_run(path: Path, tmp_path: Path) -> None:
+    for block in re.findall(r"^```yaml\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL):
+        if "space:" in block:
+            file = tmp_path / "campaign.yaml"
+            file.write_text(block if re.search("^name:", block, re.MULTILINE) else f"name: page\n{block}")
+            assert load_campaign(file).candidates
 
 
 def written_commands(path: Path) -> Iterator[list[str]]:
