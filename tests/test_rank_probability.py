@@ -318,5 +318,5 @@ def test_too_many_draws_for_the_memory_are_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(probability, "MOST_BYTES", 10_000)
     with pytest.raises(InputError, match="1,000 draws of 9 candidates") as caught:
         drawn(random_table(9), TWO, draws=1_000)
-    assert "best 8 candidates" in str(caught.value)
+    assert "choose 8 candidates at most" in str(caught.value)
     assert draw_ranks(random_table(9), TWO, np.arange(8), draws=1_000).rows.size == 8

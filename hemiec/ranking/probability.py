@@ -165,7 +165,7 @@ class _Extremes:
             most = MOST_BYTES // (kept * _BYTES_PER_EXTREME)
             raise InputError(
                 f"probabilities: {draws:,} draws of {n:,} candidates take over {MOST_BYTES / 2**30:g} GiB of memory.",
-                mend=f"ask for fewer draws, or for the best {most:,} candidates",
+                mend=f"ask for fewer draws, or choose {most:,} candidates at most by a condition or a campaign",
             )
         self._scores = [np.full((n, kept), np.inf) for _ in range(2)]
         self._ranks = [np.full((n, kept), np.iinfo(np.int32).max, dtype=np.int32) for _ in range(2)]

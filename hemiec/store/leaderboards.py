@@ -116,7 +116,7 @@ def where_filter(definition: LeaderboardDefinition) -> dict[str, object]:
 def save_leaderboard(database: Database, leaderboard: LeaderboardDoc) -> str:
     """Store a leaderboard and return its id; one that is there already keeps its first time.
 
-    Hops, transport and dynamics are left out: they are the candidates'.
+    Hops, transport, dynamics and thermodynamics are left out: they are the candidates'.
 
     Raises
     ------
