@@ -334,6 +334,13 @@ def test_the_condition_leaves_one_out(store: Store) -> None:
     assert (cause.kind, of(chosen, candidates()[6]).status) == ("filter", "left")
     back = compare_stored(store.take(where="band_gap < 0.55"), store.take(), store.settings, definition=RULES)
     assert (kinds(of(back, candidates()[6])), of(back, candidates()[6]).status) == (["filter"], "entered")
+    # Who was left out by the old condition is not new to those that it passes.
+    wide = compare_stored(store.take(where="band_gap > 0.15"), store.take(), store.settings, definition=RULES)
+    (cause,) = of(wide, X).causes
+    assert (
+        cause.text
+        == f"Nothing of its own changed: {candidates()[0].candidate.label}, not in the old one, is ranked before it."
+    )
 
 
 def test_new_and_removed_candidates(store: Store) -> None:

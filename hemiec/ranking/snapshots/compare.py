@@ -175,7 +175,11 @@ class _Explained:
         found = []
         if len(fresh):
             verb = "is" if len(fresh) == 1 else "are"
-            text = f"nothing of its own changed: {self._named(fresh, is_now)} {verb} new and ranked before it"
+            names = self._named(fresh, is_now)
+            # Of an old one that does not hold all that there was, who was not in it need not be new.
+            whole = both.old.manifest is not None and not both.old.manifest.where and both.old.campaign is None
+            words = f"{names} {verb} new and" if whole else f"{names}, not in the old one, {verb}"
+            text = f"nothing of its own changed: {words} ranked before it"
             found.append(_cause("new-candidate", text, self._ids(fresh, is_now)))
         if len(known) or not found:
             text = f"nothing of its own changed: {self._named(known, is_now)} moved past it"
