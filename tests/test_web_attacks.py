@@ -204,6 +204,7 @@ def test_hostile_queries(client: Client, query: str) -> None:
     "parameters",
     [
         {"weights": "band_gap:1e999"}, {"weights": "band_gap:nan"}, {"weights": "band_gap:-1"},
+        {"weights": "band_gap:\uff11"},
         {"weights": "band_gap:0,migration_barrier:0,formation_energy_per_atom:0"}, {"weights": "band_gap:1,band_gap:2"},
         {"weights": "__class__:1"}, {"weights": "results:1"}, {"weights": "band_gap:1;drop"}, {"weights": ","},
         {"elements": "Xx"}, {"elements": "Co,"}, {"elements": "Co,$ne"}, {"without": "Zz"}, {"elements": "vacancy"},

@@ -242,6 +242,9 @@ def test_exports_hold_the_whole_list(client: Client, docs: list[CandidateDoc]) -
     assert table.schema.field("band_gap_low").metadata[b"unit"] == b"eV"
     tex = client.get("ranking/export", format="latex", **about)
     assert tex.status_code == 200 and r"\toprule" in tex.text
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hemiec.web.ranking.exports.rank", None)  # it was made, and is kept
+        assert client.get("ranking/export", format="latex", **about).text == tex.text
 
 
 def test_exports_in_several_parts(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ def send_stream(
         What tells this content from others, in a form that is printed the same each time.
     """
     about = _about(request, repr(tag).encode(), REVALIDATE) | {"Content-Disposition": _as_file(name)}
-    if _is_known(about["ETag"], request.headers.get("if-none-match")):
+    if is_known(about["ETag"], request.headers.get("if-none-match")):
         return Response(status_code=304, headers=about)
     content = parts()
     first = next(content, b"")
@@ -103,7 +103,7 @@ def send_path(request: Request, path: Path, *, name: str, media_type: str, tag: 
         Hash of the content.
     """
     about = _about(request, tag.encode(), FOREVER) | {"Content-Disposition": _as_file(name)}
-    if _is_known(about["ETag"], request.headers.get("if-none-match")):
+    if is_known(about["ETag"], request.headers.get("if-none-match")):
         return Response(status_code=304, headers=about)
     about["Content-Length"] = str(path.stat().st_size)
     return StreamingResponse(_blocks(path), media_type=media_type, headers=about)
@@ -127,7 +127,7 @@ def _tagged(
     tagged: bytes | None = None,
 ) -> Response:
     about = _about(request, body if tagged is None else tagged, cache) | headers
-    if _is_known(about["ETag"], request.headers.get("if-none-match")):
+    if is_known(about["ETag"], request.headers.get("if-none-match")):
         return Response(status_code=304, headers=about)
     return Response(body, media_type=media_type, headers=about)
 
@@ -152,7 +152,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def _is_known(tag: str, known: str | None) -> bool:
+def is_known(tag: str, known: str | None) -> bool:
     """Return whether a client has the answer with this tag already, by its If-None-Match."""
     if known is None:
         return False

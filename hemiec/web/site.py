@@ -12,6 +12,7 @@ from importlib.resources.abc import Traversable
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from hemiec.web.answers import is_known
 from hemiec.web.headers import PAGE_POLICY
 from hemiec.web.problems import not_found
 
@@ -78,7 +79,7 @@ async def show_asset(request: Request, version: str, path: str) -> Response:
 
 def _send(request: Request, file: _File, cache_control: str, headers: dict[str, str]) -> Response:
     about = {"ETag": file.tag, "Cache-Control": cache_control, "Vary": "Accept-Encoding", **headers}
-    if file.tag in request.headers.get("if-none-match", ""):
+    if is_known(file.tag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=about)
     if file.compressed is not None and "gzip" in request.headers.get("accept-encoding", ""):
         return Response(file.compressed, media_type=file.media_type, headers=about | {"Content-Encoding": "gzip"})

@@ -33,7 +33,7 @@ MAX_DRAWN = 20_000
 #: Draws of an answer unless others are asked for.
 DRAWS = 200
 #: Answers kept, of the latest questions: choices of a megabyte, rankings of some 20 for a million candidates each.
-_CHOICES, _RULES, _RANKINGS, _DRAWS, _FRONTS = 16, 3, 6, 8, 8
+_CHOICES, _RULES, _RANKINGS, _DRAWS, _FRONTS, _PAPERS = 16, 3, 6, 8, 8, 2
 #: Requests that wait for a ranking, which is quick, and which each needs.
 _WAITING = 12
 #: Candidates whose doubts are kept.
@@ -219,6 +219,8 @@ class Board:
         self._draws = Latest(_DRAWS)
         self._fronts = Latest(_FRONTS)
         self.doubts = Kept(_DOUBTS)
+        #: Tables for papers, which take seconds.
+        self.papers = Latest(_PAPERS, waiting=3)
 
     def warm(self) -> None:
         """Answer the first questions, so that who asks them does not wait for kernels to be loaded."""

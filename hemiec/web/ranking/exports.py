@@ -125,10 +125,14 @@ def _latex(read: Reading, found: Ranked) -> Iterator[bytes]:
     n = found.n_found
     if n > MAX_LATEX:
         raise Problem(422, f"format latex: a table of {n:,} candidates.", mend=f"narrow it to {MAX_LATEX:,} or fewer")
+    yield found.board.papers.get(found.key, lambda: _paper(read, found))
+
+
+def _paper(read: Reading, found: Ranked) -> bytes:
     ids = found.table.table.candidate_id[np.flatnonzero(found.chosen)].tolist()
     with read(time_limit_s=_LATEX_TIME_S) as database:
         documents = list(read_candidates(database, {"candidate_id": {"$in": ids}}, whole=False))
-    yield to_latex(rank(documents, found.definition, created_at=found.table.read_at)).encode()
+    return to_latex(rank(documents, found.definition, created_at=found.table.read_at)).encode()
 
 
 #: Name of a format to how it is made.

@@ -13,7 +13,7 @@ from hemiec.schemas.documents import PROPERTIES
 from hemiec.store.queries.syntax import MAX_LENGTH
 from hemiec.web.parameters import _NAME, MAX_LIMIT, Parameters
 
-_NUMBER = r"\d{1,9}(\.\d{1,9})?([eE][+-]?\d{1,2})?"
+_NUMBER = r"[0-9]{1,9}(\.[0-9]{1,9})?([eE][+-]?[0-9]{1,2})?"
 _ELEMENTS = r"^[A-Z][a-z]?(,[A-Z][a-z]?)*$"
 _PROPERTY = r"^[a-z_]+$"
 _RULES = r"^[a-z0-9-]+$"
