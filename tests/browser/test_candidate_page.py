@@ -207,6 +207,16 @@ def test_barriers_are_counted_as_numpy_does(open_page: Open, rich: CandidateDoc)
     assert module(page, "transport_data", "[m.hopsForMost(a), m.hopsForMost([0, 0])]", shares) == [3, None]
 
 
+def test_a_network_without_current_says_so(open_page: Open, rich: CandidateDoc) -> None:
+    of = rich.results[0].transport
+    assert of is not None
+    still = of.model_dump(mode="json") | {"hop_share": [0.0] * len(of.hop_share)}
+    page = open_page("/candidate").page
+    name = "m.networkFigure(a).querySelector('.network').getAttribute('aria-label')"
+    assert module(page, "network", name, still).endswith(f"{len(of.hop_share)} hops; no current flows")
+    assert "carry current" in module(page, "network", name, of.model_dump(mode="json"))
+
+
 def test_the_drawn_cell_is_the_stored_one(open_page: Open, site: Site, rich: CandidateDoc) -> None:
     stored = site.served.database["structures"].find_one({"candidate_id": rich.candidate_id})
     assert stored is not None

@@ -50,6 +50,7 @@ def test_equal_values_do_not_differ(open_page: Open, site: Site) -> None:
     row = page.locator(".compare-table tbody tr", has=page.get_by_role("rowheader", name="Band gap", exact=True))
     expect(row).to_contain_text("intervals overlap")
     expect(row.locator(".differs")).to_have_count(0)
+    expect(page.locator(".compare-table")).to_contain_text("In the top 10")
     page.get_by_label("Only rows that differ").check()
     expect(page.locator(".compare-table")).to_contain_text("Rank")
     expect(row).to_have_count(0)
@@ -123,6 +124,20 @@ def test_how_far_the_table_is_read_is_shown(open_page: Open, site: Site) -> None
             path, allow=("status of 503",), before=lambda page: page.route("**/ranking/card/*", answer)
         ).page
         assert page.get_by_role("progressbar").evaluate("(bar) => bar.value / bar.max") == 0.25
+
+
+def test_who_was_left_out_of_the_draws_is_told(open_page: Open, site: Site) -> None:
+    chosen = with_gap(site)
+    note = "Drawn are the 5 best by score of 9 ranked candidates; those further down are taken to stay behind them."
+
+    def card(route: Route) -> None:
+        answer = route.fetch(timeout=90_000)
+        route.fulfill(json=answer.json() | {"note": note, "uncertainty": None})
+
+    page = open_page(f"/candidate?id={chosen}", before=lambda page: page.route("**/ranking/card/*", card)).page
+    expect(page.locator("#rank .rank-number")).to_contain_text("#", timeout=90_000)
+    expect(page.locator("#rank")).to_contain_text(note)
+    expect(page.locator("#rank")).to_contain_text("It has no probabilities, as it was not drawn.")
 
 
 def counts(done: int) -> dict[str, Any]:

@@ -104,6 +104,10 @@ function change(changes) {
   show();
 }
 
+/** Return the definition that is ranked by; undefined for one of another name, or if none is known yet. */
+const definitionOf = () =>
+  definitions?.documents.find((doc) => (state.get("definition") || definitions.documents[0].name) === doc.name);
+
 /** Put the controls anew; the one that has the focus keeps it, and what is being typed stays. */
 function showControls() {
   const focused = controls.contains(document.activeElement) ? document.activeElement.id : "";
@@ -121,12 +125,8 @@ function choices() {
   const select = h(
     "select",
     { id: choice, on: { change: () => change({ definition: select.value }) } },
-    documents.map((doc, order) =>
-      h(
-        "option",
-        { value: doc.name, selected: state.get("definition") ? doc.name === state.get("definition") : order === 0 },
-        doc.title || doc.name,
-      ),
+    documents.map((doc) =>
+      h("option", { value: doc.name, selected: doc === definitionOf() }, doc.title || doc.name),
     ),
   );
   return [
@@ -211,7 +211,7 @@ function comparison(columns) {
 }
 
 function table(columns) {
-  const groups = groupsOf(columns, definitions.properties),
+  const groups = groupsOf(columns, definitions.properties, definitionOf()?.top),
     only = state.get("only");
   return h(
     "section",

@@ -92,8 +92,10 @@ export function networkFigure(transport) {
 }
 
 function summary(of, mobile, order) {
+  const all = `${of.sites.length} sites of ${mobile} with ${of.hops.length} hops`;
+  if (!(order[0]?.share > 0)) return `${all}; no current flows`;
   const carrying = order.filter((hop) => hop.share >= FAINT * order[0].share).length;
-  return `${of.sites.length} sites of ${mobile} with ${of.hops.length} hops, of which ${carrying} carry current; the one that limits it most passes ${order[0]?.environment ?? "nothing"}`;
+  return `${all}, of which ${carrying} carry current; the one that limits it most passes ${order[0].environment}`;
 }
 
 /** Return the drawing and how to turn it by two angles in radians. */

@@ -70,10 +70,11 @@ export function rankSection(id, state, definitions) {
 const definitionOf = (definitions, state) =>
   definitions.documents.find((doc) => doc.name === state.get("definition")) ?? definitions.documents[0];
 
-function cardOf({ row, uncertainty, n_ranked: ranked }, definition, properties) {
+function cardOf({ row, uncertainty, note, n_ranked: ranked }, definition, properties) {
   const title = (name) => properties.find((property) => property.name === name)?.title ?? name.replaceAll("_", " ");
   return [
     row.rank === null ? unranked(row, title) : ranks(row, uncertainty, ranked, definition),
+    row.rank !== null && note && h("p", { class: "note" }, note),
     doubts(row, title, definition),
     definition &&
       h(
@@ -138,8 +139,7 @@ function ranks(row, uncertainty, ranked, definition) {
           h("div", {}, h("dt", {}, term), h("dd", {}, value, note && h("span", { class: "fact-note" }, note))),
         ),
     ),
-    !uncertainty &&
-      h("p", { class: "note" }, "The server gives no probabilities for it: only the best by score are drawn."),
+    !uncertainty && h("p", { class: "note" }, "It has no probabilities, as it was not drawn."),
   ];
 }
 

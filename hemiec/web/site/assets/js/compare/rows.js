@@ -11,12 +11,13 @@ import { rangeText, verdict, windowEnds } from "../candidate/thermo_data.js";
  *
  * @param {Array<{candidate: object, card: object|null}>} columns A candidate each, with its rank or null.
  * @param {object[]} properties Title and digits of each.
+ * @param {number} [top] Ranks that count as the top.
  * @returns {Array<{title: string, rows: Array<{title: Node|string, cells: Array, same: boolean, note: Node|null}>}>}
  */
-export function groupsOf(columns, properties) {
+export function groupsOf(columns, properties, top) {
   const candidates = columns.map((column) => column.candidate);
   return [
-    { title: "Standing", rows: standing(columns) },
+    { title: "Standing", rows: standing(columns, top) },
     { title: "Properties", rows: properties.flatMap((property) => propertyRows(property, candidates)) },
     { title: "Composition", rows: composition(candidates) },
     { title: "Structure", rows: structure(candidates) },
@@ -58,7 +59,7 @@ const numbers = (title, candidates, value, digits, of = "") =>
     }),
   );
 
-function standing(columns) {
+function standing(columns, top) {
   const cards = columns.map((column) => column.card);
   const of = (value) => cards.map((card) => (card === null ? "–" : value(card)));
   return [
@@ -73,7 +74,7 @@ function standing(columns) {
       of((card) => (card.uncertainty ? interval(...card.uncertainty.rank_interval, 0) : "–")),
     ),
     row(
-      "In the top",
+      top ? `In the top ${count(top)}` : "In the top",
       of((card) => (card.uncertainty ? percent(card.uncertainty.probability_top) : "–")),
     ),
     row(
