@@ -63,6 +63,15 @@ def await_(holds: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+def at_rest(count: Callable[[], int]) -> int:
+    """Return a count of documents once it stays: MongoDB ends a write that it has got, even if its client is killed."""
+    n, before = count(), None
+    while n != before:
+        time.sleep(0.5)
+        n, before = count(), n
+    return n
+
+
 def await_done(database: Database, seconds: float = 60) -> None:
     """Wait until all workflows are done, and whoever wrote that has let go of them."""
     open_ones = {"$or": [{"state": {"$ne": "COMPLETED"}}, {"locked": True}]}

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
-from launching import database, server, settings
+from launching import at_rest, database, server, settings
 from pydantic import SecretStr
 from pymatgen.core import Structure
 from stored_candidates import insert_candidates, references
@@ -373,6 +373,7 @@ def test_a_killed_import_leaves_whole_candidates_and_goes_on(
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        at_rest(lambda: other["candidates"].count_documents({}))
         done = other["candidates"].distinct("candidate_id")
         if len(done) < 40:
             break

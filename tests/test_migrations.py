@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from launching import at_rest
 
 from hemiec.errors import StoreError
 from hemiec.launch.fireworks.queue import FireWorksQueue
@@ -223,7 +224,7 @@ def test_kill_9_of_the_command_and_its_backup(old: Database, settings: Settings,
     process.send_signal(signal.SIGKILL)
     out, err = process.communicate()
     assert process.returncode == -signal.SIGKILL, err
-    left = old["candidates"].count_documents({"schema_version": 1})
+    left = at_rest(lambda: old["candidates"].count_documents({"schema_version": 1}))
     assert 0 < left < 602
     assert read_manifest(tmp_path / "before.zip").collections["candidates"].documents == 602
     again = hemiec(settings, "db", "migrate", "--no-backup", "--json")
