@@ -168,6 +168,16 @@ def test_csv_tells_what_draws_say(doc: LeaderboardDoc) -> None:
         assert not any(cell.startswith(("=", "+", "@", "\t", "\n", "\r")) for cell in row.values())
 
 
+def test_csv_keeps_a_row_together_whatever_ends_the_lines_of_a_text(doc: LeaderboardDoc) -> None:
+    reason = missing("eV", "step 1\rstep 2\r\nstopped")
+    entries = [doc.entries[0].model_copy(update={"migration_barrier": reason}), *doc.entries[1:]]
+    text = to_csv(doc.model_copy(update={"entries": entries}))
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert len(rows) == len(doc.entries)
+    assert rows[0]["migration_barrier_reason"] == "step 1\nstep 2\nstopped"
+    assert rows[0]["score"] == str(doc.entries[0].score)
+
+
 def shown(doc: LeaderboardDoc) -> str:
     console = Console(width=100, file=io.StringIO(), force_terminal=False)
     console.print(to_table(doc))

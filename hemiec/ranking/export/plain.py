@@ -32,7 +32,8 @@ def to_csv(doc: LeaderboardDoc) -> str:
     Numbers are written in full precision; what is missing is an empty cell, with the reason in the
     column ``<property>_reason``. ``interval_low`` and ``interval_high`` bound the 90 % interval. Then come the draws
     (rank and score intervals, probabilities), the criteria without a value and the codes of doubts, with spaces
-    between. Text that a spreadsheet would run as a formula gets a leading apostrophe.
+    between. Text that a spreadsheet would run as a formula gets a leading apostrophe, and ends its lines with a line
+    feed only.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -69,4 +70,8 @@ def _field(found: Quantity, field: str) -> object:
 
 
 def _cell(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+    if not isinstance(value, str):
+        return value
+    # Before Python 3.13 csv leaves a lone carriage return without quotes, and readers end the row there.
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
