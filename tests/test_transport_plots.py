@@ -176,3 +176,26 @@ def test_report_charts_agree_with_the_result() -> None:
     assert still is not None
     assert still["arrhenius"]["median"] == [None] * len(TEMPERATURES)
     assert transport_panels(None, None) is None
+
+
+def test_a_tie_in_one_order_does_not_change_places() -> None:
+    for entries in ([entry("a", 0.5, 0.9), entry("b", 0.5, 0.4)], [entry("a", 0.6, 0.7), entry("b", 0.5, 0.7)]):
+        found = order_panel(entries)
+        assert found is not None
+        assert [point["places"] for point in found["points"]] == [[2, 2], [1, 1]]
+        assert (found["n_swapped"], found["n_apart"], found["examples"]) == (0, 0, [])
+
+
+def test_a_network_without_hops_has_all_that_the_page_draws() -> None:
+    full = summary()
+    bare = full.network.model_copy(update={"start": [], "end": [], "image": [], "environments": []})
+    none: dict[str, object] = {key: [] for key in ("saddle_energies", "saddle_energy_std", "hop_computed", "hop_share")}
+    drawn, without = (
+        transport_panels(full, None),
+        transport_panels(full.model_copy(update={"network": bare, **none}), None),
+    )
+    assert drawn is not None
+    assert without is not None
+    assert without["barriers"].keys() == drawn["barriers"].keys()
+    assert without["barriers"]["interval"] == full.effective_barrier.interval
+    assert without["network"]["hops"] == []

@@ -50,8 +50,10 @@ def order_panel(entries: Sequence[LeaderboardEntry]) -> dict[str, Any] | None:
     ]
     if len(known) < 2:
         return None
-    single = _places([hop.value or 0.0 for _, hop, _ in known])
-    effective = _places([barrier.value or 0.0 for _, _, barrier in known])
+    values = [(hop.value or 0.0, barrier.value or 0.0) for _, hop, barrier in known]
+    # Equal ones stand as in the other order: a tie does not change places.
+    single = _places(values)
+    effective = _places([(barrier, hop) for hop, barrier in values])
     swapped = [(i, j) for i, j in combinations(range(len(known)), 2)
                if (single[i] - single[j]) * (effective[i] - effective[j]) < 0]  # fmt: skip
     apart = [(i, j) for i, j in swapped if _apart(known[i][2], known[j][2])]
@@ -78,7 +80,8 @@ def order_panel(entries: Sequence[LeaderboardEntry]) -> dict[str, Any] | None:
     }
 
 
-def _places(values: Sequence[float]) -> list[int]:
+def _places(values: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the place of each by its first value, 1 is lowest; the second value orders equal ones."""
     order = sorted(range(len(values)), key=lambda k: values[k])
     places = [0] * len(values)
     for place, k in enumerate(order, start=1):
@@ -126,9 +129,14 @@ def _barriers(of: TransportSummary) -> dict[str, Any]:
     both = [saddles - sites[np.array(ends, dtype=int)] for ends in (of.network.start, of.network.end)]
     known = np.array(of.hop_computed, dtype=bool)
     computed, predicted = (np.concatenate([b[mask] for b in both]) for mask in (known, ~known))
+    marks = {
+        "effective": of.effective_barrier.value,
+        "interval": of.effective_barrier.interval,
+        "single": of.hop_barrier.value,
+    }
     every = np.concatenate([computed, predicted])
     if len(every) == 0:
-        return {"edges": [], "computed": [], "predicted": []}
+        return {"edges": [], "computed": [], "predicted": [], **marks}
     low, high = float(every.min()), float(every.max())
     steps = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
     width = next((w for w in steps if (high - low) / w < _BARS), (high - low) / _BARS)
@@ -137,9 +145,7 @@ def _barriers(of: TransportSummary) -> dict[str, Any]:
         "edges": edges.round(4).tolist(),
         "computed": np.histogram(computed, edges)[0].tolist(),
         "predicted": np.histogram(predicted, edges)[0].tolist(),
-        "effective": of.effective_barrier.value,
-        "interval": of.effective_barrier.interval,
-        "single": of.hop_barrier.value,
+        **marks,
     }
 
 
