@@ -30,7 +30,15 @@ from hemiec.errors import HemiecError, InputError, StoreError
 from hemiec.ranking.definition import DEFAULT
 from hemiec.ranking.snapshots import snapshot as snapshot_module
 from hemiec.ranking.snapshots import writing
-from hemiec.ranking.snapshots.files import MANIFEST, TABLE, find_snapshot, sha256_of, snapshot_id, verify_files
+from hemiec.ranking.snapshots.files import (
+    MANIFEST,
+    TABLE,
+    find_snapshot,
+    list_snapshots,
+    sha256_of,
+    snapshot_id,
+    verify_files,
+)
 from hemiec.ranking.snapshots.snapshot import DOCUMENT, Snapshot
 from hemiec.ranking.table import table_of
 from hemiec.schemas.documents import PROPERTIES, SCHEMA_VERSION
@@ -372,7 +380,8 @@ def _all(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def test_a_table_of_another_snapshot_is_refused(copy: Path) -> None:
-    """Even one whose manifest was made anew to fit the file."""
+    """Even one whose manifest was made anew to fit the file, in a folder of any name."""
+    copy = copy.rename(copy.parent / "mine")
     content = json.loads((copy / MANIFEST).read_text())
     content["n_candidates"] = N - 1
     content["snapshot_id"] = snapshot_id(content)
@@ -420,6 +429,7 @@ def _with_documents(table: pa.Table, documents: list[str]) -> pa.Table:
 
 
 def test_a_manifest_that_names_another_file_is_refused(copy: Path) -> None:
+    copy = copy.rename(copy.parent / "mine")
     content = json.loads((copy / MANIFEST).read_text())
     content["files"][0]["name"] = "other.parquet"
     content["snapshot_id"] = snapshot_id(content)
@@ -456,6 +466,19 @@ def test_finding_one_by_its_id_or_folder(copy: Path, tmp_path: Path) -> None:
             find_snapshot(wrong, root)
     with pytest.raises(InputError, match="none was taken yet"):
         find_snapshot("snap-0123456789abcdef", tmp_path / "nothing")
+
+
+def test_a_folder_of_another_name_is_not_taken_for_that_one(copy: Path) -> None:
+    root, other = copy.parent, copy.parent / "snap-0123456789abcdef"
+    shutil.copytree(copy, other)
+    with pytest.raises(StoreError, match=rf"the manifest of {copy.name}, in a folder of another name"):
+        Snapshot.at(other)
+    shutil.copytree(copy, root / "snap-of-mine")  # found by its path only
+    found, broken = list_snapshots(root)
+    assert [manifest.snapshot_id for manifest in found] == [copy.name]
+    assert broken.keys() == {other.name, "snap-of-mine"}
+    assert all(copy.name in reason for reason in broken.values())
+    assert Snapshot.at(find_snapshot(root / "snap-of-mine", root)).snapshot_id == copy.name
 
 
 def run(*arguments: str) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hemiec.schemas.snapshot import SNAPSHOT_FORMAT, FileDoc, SnapshotManifest
 
 MANIFEST, TABLE = "manifest.json", "candidates.parquet"
 _BLOCK = 2**20
+_ID = re.compile(r"snap-[0-9a-f]{16}")
 
 
 def read_manifest(folder: Path) -> SnapshotManifest:
@@ -24,7 +26,8 @@ def read_manifest(folder: Path) -> SnapshotManifest:
     InputError
         If there is no snapshot in the folder.
     StoreError
-        If the manifest was changed, a file is missing or of another size, or a newer hemiec wrote it.
+        If the manifest was changed or is that of another snapshot, a file is missing or of another size, or a newer
+        hemiec wrote it.
     """
     path = folder / MANIFEST
     try:
@@ -44,6 +47,10 @@ def read_manifest(folder: Path) -> SnapshotManifest:
     said, found = content.get("snapshot_id"), snapshot_id(content)
     if said != found:
         raise _damaged(path, f"it says {str(said)[:40]!r}, and its content is that of {found}")
+    if _ID.fullmatch(folder.name) and folder.name != found:
+        raise StoreError(
+            f"{path}: it is the manifest of {found}, in a folder of another name.", mend=f"name the folder {found}"
+        )
     try:
         manifest = SnapshotManifest.model_validate(content)
     except ValidationError as error:
@@ -80,9 +87,14 @@ def list_snapshots(root: Path) -> tuple[list[SnapshotManifest], dict[str, str]]:
     found, broken = [], {}
     for folder in sorted(root.glob("snap-*")) if root.is_dir() else []:
         try:
-            found.append(read_manifest(folder))
+            manifest = read_manifest(folder)
         except HemiecError as error:
             broken[folder.name] = error.message
+            continue
+        if folder.name == manifest.snapshot_id:
+            found.append(manifest)
+        else:
+            broken[folder.name] = f"{folder}: it is {manifest.snapshot_id}, in a folder of another name."
     return sorted(found, key=lambda m: (m.created_at, m.snapshot_id), reverse=True), broken
 
 
