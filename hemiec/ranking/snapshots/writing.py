@@ -126,7 +126,7 @@ def _part_folder(root: Path) -> Iterator[Path]:
     part = Path(tempfile.mkdtemp(prefix=_PART, dir=root))
     lock = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with suppress(OSError):  # a file system without locks: then only time tells an unfinished one
+        with suppress(OSError):  # a file system without locks: what a killed one leaves there stays
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield part
     finally:
