@@ -253,6 +253,13 @@ def test_condition_of_a_file_is_named_with_it(store: Database, tmp_path: Path) -
         run(path)
 
 
+def test_a_store_of_which_nothing_can_be_read_says_why(store: Database) -> None:
+    store["candidates"].update_many({}, {"$set": {"results": [{"plan_id": "torn"}]}}, bypass_document_validation=True)
+    n = store["candidates"].count_documents({})
+    with pytest.raises(InputError, match=rf"none of the {n} candidates can be read: candidate hm-.*hemiec build"):
+        run()
+
+
 def test_empty_store_says_what_to_do(database: Database) -> None:
     with pytest.raises(InputError, match=r"no candidates in the store\. Mend: run a campaign"):
         candidates_to_rank(database, DEFAULT)

@@ -50,16 +50,28 @@ def candidates_to_rank(
     Raises
     ------
     InputError
-        If the condition is wrong, there is no such campaign, or no candidate fulfils both.
+        If the condition is wrong, there is no such campaign, no candidate fulfils both, or none of them can be read.
     """
     wanted = where_filter(definition)
+    unreadable: list[str] = []
+
+    def told(candidate_id: str, reason: str) -> None:
+        unreadable.append(reason)
+        if report is not None:
+            report(candidate_id, reason)
+
     if campaign is not None:
         require_campaign(database, campaign)  # says so if there is none of that name
         wanted = {"$and": [wanted, {"campaigns": campaign}]} if wanted else {"campaigns": campaign}
     with store_errors():
-        documents = list(read_candidates(database, wanted, whole=whole, report=report))
+        documents = list(read_candidates(database, wanted, whole=whole, report=told if report else None))
         if documents:
             return documents
+        if unreadable:
+            raise InputError(
+                f"none of the {len(unreadable)} candidates can be read: {unreadable[0]}",
+                mend="run `hemiec build`, or rank with the hemiec that wrote them",
+            )
         if database["candidates"].find_one({}, {"_id": 1}) is None or not definition.where:
             mend = "run a campaign, or `hemiec build` what has finished"
             raise InputError(f"there are no candidates {'of ' + campaign if campaign else 'in the store'}.", mend=mend)
