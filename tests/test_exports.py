@@ -22,6 +22,8 @@ from hemiec.ranking.export import to_csv, to_latex, to_parquet, to_png, to_table
 from hemiec.ranking.export.cells import Methods, missing_reasons, percent, rank_interval, weight_sentence
 from hemiec.ranking.export.latex import ROWS_ON_A_PAGE, chemical, escape
 from hemiec.schemas.leaderboard import Doubt, LeaderboardDoc, LeaderboardHeader
+from hemiec.store.queries.fields import fields_of
+from hemiec.store.queries.files import csv_parts
 
 PDFLATEX = shutil.which("pdflatex")
 #: Everything that TeX has a use for, and letters that it knows nothing of.
@@ -176,6 +178,8 @@ def test_csv_keeps_a_row_together_whatever_ends_the_lines_of_a_text(doc: Leaderb
     assert len(rows) == len(doc.entries)
     assert rows[0]["migration_barrier_reason"] == "step 1\nstep 2\nstopped"
     assert rows[0]["score"] == str(doc.entries[0].score)
+    found = "".join(csv_parts({"formula": fields_of()["formula"]}, [[["a\rb"]], [["\n=1"]]]))
+    assert list(csv.reader(io.StringIO(found, newline=""))) == [["formula"], ["a\nb"], ["'\n=1"]]
 
 
 def shown(doc: LeaderboardDoc) -> str:

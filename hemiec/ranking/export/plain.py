@@ -48,7 +48,7 @@ def to_csv(doc: LeaderboardDoc) -> str:
             row += [_field(quantity(entry, name), field) for field in QUANTITY_FIELDS]
         row += [entry.score, entry.pareto_layer, *uncertainty_values(entry).values()]
         row += [" ".join(entry.missing), " ".join(dict.fromkeys(doubt.code for doubt in entry.doubts))]
-        writer.writerow([_cell(value) for value in row])
+        writer.writerow([csv_cell(value) for value in row])
     return out.getvalue()
 
 
@@ -69,7 +69,8 @@ def _field(found: Quantity, field: str) -> object:
     return getattr(found, field)
 
 
-def _cell(value: object) -> object:
+def csv_cell(value: object) -> object:
+    """Return what stands in a cell: a text with line feeds only, and no formula to a spreadsheet; else as it is."""
     if not isinstance(value, str):
         return value
     # Before Python 3.13 csv leaves a lone carriage return without quotes, and readers end the row there.

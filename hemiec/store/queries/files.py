@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hemiec import __version__
 from hemiec.errors import InputError, StoreError
+from hemiec.ranking.export.plain import csv_cell
 from hemiec.store.database import Database
 from hemiec.store.queries.fields import Field
 from hemiec.store.queries.rows import Query, read_rows
@@ -21,15 +22,14 @@ from hemiec.store.queries.rows import Query, read_rows
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: A spreadsheet would take a cell that begins with one of these for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _ROW_GROUP = 100_000
 
 
 def csv_parts(fields: Mapping[str, Field], batches: Iterable[Sequence[Sequence[Any]]]) -> Iterator[str]:
     """Yield the text of a CSV file: names, then rows; a number that is missing is an empty cell.
 
-    A text that a spreadsheet would take for a formula is preceded by an apostrophe. Lists are joined with semicolons.
+    A text that a spreadsheet would take for a formula is preceded by an apostrophe, and a line break within a text is a
+    line feed. Lists are joined with semicolons.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -102,7 +102,7 @@ def _schema(fields: Mapping[str, Field], query: Query) -> pa.Schema:
 def _cell(value: Any) -> Any:
     if isinstance(value, list):
         value = ";".join(map(str, value))
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return csv_cell(value)
 
 
 @contextmanager

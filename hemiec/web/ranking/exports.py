@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 
 from hemiec.ranking.export import to_latex
-from hemiec.ranking.export.plain import FORMULA_STARTS
+from hemiec.ranking.export.plain import csv_cell
 from hemiec.ranking.leaderboard import rank
 from hemiec.schemas.documents import PROPERTIES
 from hemiec.store.candidates import read_candidates
@@ -56,7 +56,7 @@ def _lines(rows: list[list[Any]]) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for row in rows:
-        writer.writerow([f"'{v}" if isinstance(v, str) and v.startswith(FORMULA_STARTS) else v for v in row])
+        writer.writerow([csv_cell(value) for value in row])
     return out.getvalue().encode()
 
 
