@@ -24,6 +24,7 @@ from hemiec.ranking.report.structure_panels import composition, structure_panel,
 from hemiec.ranking.report.text import chemical
 from hemiec.schemas.calculations import GapStart
 from hemiec.schemas.definition import Criterion
+from hemiec.schemas.leaderboard import WeightRange
 
 
 def text_of(page: str) -> str:
@@ -73,6 +74,16 @@ def test_weights_reach_as_far_as_they_may() -> None:
     assert closed["from"] == pytest.approx(100 * 0.4 / scale, abs=0.01)
     assert closed["width"] == pytest.approx(100 * 2.1 / scale, abs=0.01)
     assert (free["from"], free["width"], free["open"]) == (0, 100, True)
+
+
+@pytest.mark.parametrize(("weight", "scale"), [(1e-3, "0 to 0.003"), (1.0, "0 to 3"), (1e308, "0 to 1.8e+308")])
+def test_a_weight_of_any_size_has_a_bar_and_a_scale(weight: float, scale: str) -> None:
+    doc = with_draws(six_candidates())
+    of = WeightRange(property="band_gap", weight=weight, low=0, high=None, winner_below=None, winner_above=None)
+    [bar] = weights(doc.model_copy(update={"sensitivity": [of]}))
+    assert bar["scale"] == scale
+    assert bar["at"] == pytest.approx(33.33 if weight < 1e300 else 55.63, abs=0.01)
+    assert bar["width"] == 100
 
 
 @pytest.mark.parametrize(

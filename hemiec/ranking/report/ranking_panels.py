@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,6 @@ from hemiec.ranking.columns import BY_PROPERTY
 from hemiec.ranking.doubts import CODES, doubts, in_order, structure_doubts
 from hemiec.ranking.export.cells import weight_sentence
 from hemiec.ranking.report.background import Background
-from hemiec.ranking.report.text import number
 from hemiec.schemas.definition import Criterion
 from hemiec.schemas.leaderboard import Doubt, LeaderboardDoc, LeaderboardEntry
 
@@ -88,17 +88,17 @@ def weights(doc: LeaderboardDoc) -> list[dict[str, object]]:
     for of in doc.sensitivity:
         column = BY_PROPERTY.get(of.property)
         ends = [of.weight * _BEYOND, 1.25 * (of.high or 0.0)]
-        scale = max(ends)
+        scale = min(max(ends), sys.float_info.max)
         high = scale if of.high is None else of.high
         bars.append(
             {
                 "title": column.title if column else of.property,
                 "sentence": weight_sentence(of, labels),
-                "from": round(100 * of.low / scale, 2),
-                "width": round(100 * max(high - of.low, 0.0) / scale, 2),
-                "at": round(100 * of.weight / scale, 2),
+                "from": round(100 * (of.low / scale), 2),
+                "width": round(100 * (max(high - of.low, 0.0) / scale), 2),
+                "at": round(100 * (of.weight / scale), 2),
                 "open": of.high is None,
-                "scale": f"0 to {number(scale, 1)}",
+                "scale": f"0 to {scale:.3g}",
             }
         )
     return bars
