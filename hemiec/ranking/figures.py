@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from hemiec.errors import InputError, did_you_mean
 from hemiec.figures import BLUE, GREY, ORANGE, VERMILION, bare, empty_figure, figure_with_axes
 from hemiec.ranking.columns import BY_PROPERTY, Column
 from hemiec.ranking.entries import quantity
-from hemiec.ranking.export.cells import counted, printable, tells_top
+from hemiec.ranking.export.cells import FORMULA_AMOUNT, counted, printable, tells_top
 from hemiec.schemas.leaderboard import LeaderboardDoc, LeaderboardEntry
 from hemiec.schemas.quantity import Quantity
 
@@ -30,7 +29,6 @@ _ROW, _MARGIN = 0.24, 0.85
 #: Width of a letter beside a row, in inches.
 _LETTER = 0.075
 TOP, FRONT = "top", "front"
-_AMOUNT = re.compile(r"(?<=[A-Za-z)\]])(\d+(?:\.\d+)?)")
 
 
 def leaderboard(doc: LeaderboardDoc, *, most: int = MOST_ROWS) -> Figure:
@@ -168,7 +166,7 @@ def formula_text(formula: str) -> str:
     """
     short = formula if len(formula) <= LONGEST_NAME else f"{formula[: LONGEST_NAME - 1]}…"
     plain = "".join(letter if _in_font(letter) else "\N{WHITE SQUARE}" for letter in printable(short))
-    parts = _AMOUNT.split(plain)
+    parts = FORMULA_AMOUNT.split(plain)
     return "".join(f"$_{{{part}}}$" if index % 2 else part.replace("$", r"\$") for index, part in enumerate(parts))
 
 

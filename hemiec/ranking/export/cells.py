@@ -13,6 +13,8 @@ from hemiec.schemas.leaderboard import LeaderboardDoc, LeaderboardEntry, WeightR
 MISSING = "—"
 #: Stands behind a value that was corrected towards DFT.
 CORRECTED = "*"
+#: Amounts in a formula: numbers behind an element or a bracket.
+FORMULA_AMOUNT = re.compile(r"(?<=[A-Za-z)\]])(\d+(?:\.\d+)?)")
 #: How much was computed, as methods tell it: `15 of 60 hops`, `40% of the atoms`.
 _AMOUNT = re.compile(r"\d+(?= of \d+ hops)|(?<= of )\d+(?= hops)|\d+(?=% of the atoms)")
 

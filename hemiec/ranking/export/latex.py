@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from hemiec.ranking.columns import Column
 from hemiec.ranking.entries import quantity
 from hemiec.ranking.export.cells import (
+    FORMULA_AMOUNT,
     Methods,
     counted,
     missing_reasons,
@@ -31,7 +32,6 @@ _SPECIAL = {
     "δ": r"$\delta$", "σ": r"$\sigma$", "τ": r"$\tau$", "Γ": r"$\Gamma$", "Δ": r"$\Delta$",
     "‘": "`", "’": "'", "“": "``", "”": "''", "…": r"\ldots{}",
 }  # fmt: skip
-_AMOUNT = re.compile(r"(?<=[A-Za-z)\]])(\d+(?:\.\d+)?)")
 
 
 def escape(text: str) -> str:
@@ -47,7 +47,7 @@ def escape(text: str) -> str:
 
 def chemical(formula: str) -> str:
     """Return a formula with its amounts as subscripts, all else as :func:`escape` writes it."""
-    parts = _AMOUNT.split(formula)
+    parts = FORMULA_AMOUNT.split(formula)
     return "".join(f"$_{{{part}}}$" if index % 2 else escape(part) for index, part in enumerate(parts))
 
 

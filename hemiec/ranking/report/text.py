@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import html
-import re
 
 from markupsafe import Markup, escape
 
-from hemiec.ranking.export.cells import MISSING
+from hemiec.ranking.export.cells import FORMULA_AMOUNT, MISSING
 from hemiec.schemas.quantity import Quantity
-
-#: Amounts in a formula: a number after an element, a bracket or another subscript's end.
-AMOUNT = re.compile(r"(?<=[A-Za-z)\]])(\d+(?:\.\d+)?)")
 
 
 def number(value: float | None, digits: int) -> str:
@@ -44,7 +40,7 @@ def interval(found: Quantity, digits: int) -> str:
 
 def chemical(formula: str) -> Markup:
     """Return a formula as safe HTML with its amounts as subscripts."""
-    parts = AMOUNT.split(formula)
+    parts = FORMULA_AMOUNT.split(formula)
     return Markup("").join(
         Markup("<sub>{}</sub>").format(part) if index % 2 else escape(part) for index, part in enumerate(parts)
     )
@@ -57,5 +53,5 @@ def plotly_text(text: str) -> str:
 
 def plotly_formula(formula: str) -> str:
     """Return a formula that plotly shows with its amounts as subscripts, and all else as it is."""
-    parts = AMOUNT.split(formula)
+    parts = FORMULA_AMOUNT.split(formula)
     return "".join(f"<sub>{part}</sub>" if index % 2 else plotly_text(part) for index, part in enumerate(parts))
