@@ -249,3 +249,14 @@ def test_methods_that_differ_in_amounts_are_one(doc: LeaderboardDoc) -> None:
     ]  # fmt: skip
     assert [methods.mark(text) for text in texts] == ["a", "a", "b"]
     assert Methods.of(entries[:2], "migration_barrier").mark(texts[0]) == ""
+
+
+@pytest.mark.parametrize(("one", "other"), [("5 of 60 hops", " of  hops"), (f"{'9' * 5000} of 3 hops", "4 of 3 hops")])
+def test_methods_that_look_like_amounts_are_told_apart(one: str, other: str, doc: LeaderboardDoc) -> None:
+    entries = [
+        entry.model_copy(update={"band_gap": known(0.5, "eV", text)})
+        for entry, text in zip(doc.entries, (one, other), strict=False)
+    ]
+    methods = Methods.of(entries, "band_gap")
+    assert methods.named() == [("a", one), ("b", other)]
+    assert methods.mark(other) == "b"

@@ -16,7 +16,7 @@ CORRECTED = "*"
 #: Amounts in a formula: numbers behind an element or a bracket.
 FORMULA_AMOUNT = re.compile(r"(?<=[A-Za-z)\]])(\d+(?:\.\d+)?)")
 #: How much was computed, as methods tell it: `15 of 60 hops`, `40% of the atoms`.
-_AMOUNT = re.compile(r"\d+(?= of \d+ hops)|(?<= of )\d+(?= hops)|\d+(?=% of the atoms)")
+_AMOUNT = re.compile(r"(?<!\d)\d{1,9}(?= of \d+ hops)|(?<= of )\d{1,9}(?= hops)|(?<!\d)\d{1,9}(?=% of the atoms)")
 
 
 def counted(doc: LeaderboardDoc) -> list[Column]:
@@ -46,27 +46,33 @@ class Methods:
     """
 
     texts: tuple[str, ...]
-    _kinds: tuple[str, ...]
+    _kinds: tuple[tuple[str, ...], ...]
 
     @classmethod
     def of(cls, entries: Sequence[LeaderboardEntry], name: str) -> Methods:
         """Return those behind the values of one property."""
         used = [quantity(entry, name) for entry in entries]
-        kinds: dict[str, list[str]] = {}
+        kinds: dict[tuple[str, ...], list[str]] = {}
         for method in dict.fromkeys(found.method for found in used if found.value is not None):
-            kinds.setdefault(_AMOUNT.sub("", method), []).append(method)
+            kinds.setdefault(_kind(method), []).append(method)
         return cls(tuple(_merged(several) for several in kinds.values()), tuple(kinds))
 
     def mark(self, method: str) -> str:
         """Return the letter of a method (a, b, ...), or nothing if all values share one method."""
-        if len(self.texts) < 2:
-            return ""
-        position = self._kinds.index(_AMOUNT.sub("", method))
-        return (chr(ord("a") + position // 26 - 1) if position >= 26 else "") + chr(ord("a") + position % 26)
+        return self._letter(self._kinds.index(_kind(method))) if len(self.texts) > 1 else ""
 
     def named(self) -> list[tuple[str, str]]:
         """Return each method with its letter, or with none if there is but one."""
-        return [(self.mark(kind), text) for kind, text in zip(self._kinds, self.texts, strict=True)]
+        return [(self._letter(k) if len(self.texts) > 1 else "", text) for k, text in enumerate(self.texts)]
+
+    @staticmethod
+    def _letter(position: int) -> str:
+        return (chr(ord("a") + position // 26 - 1) if position >= 26 else "") + chr(ord("a") + position % 26)
+
+
+def _kind(method: str) -> tuple[str, ...]:
+    """Return what of a method is left between its amounts; equal for methods that differ in these only."""
+    return tuple(_AMOUNT.split(method))
 
 
 def _merged(methods: Sequence[str]) -> str:
