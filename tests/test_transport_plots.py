@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -143,6 +144,17 @@ def test_order_by_effective_barrier_is_set_against_that_by_single_hop() -> None:
     assert (blurred["n_swapped"], blurred["n_apart"], blurred["examples"]) == (1, 0, [])
     assert order_panel(entries[:1]) is None
     assert order_panel([]) is None
+
+
+def test_an_interval_that_begins_at_zero_has_no_lower_bar() -> None:
+    runs = dynamics()
+    found = runs.points[1].vacancy_diffusivity.model_copy(update={"interval": (0.0, 2e-4)})
+    runs.points[1] = runs.points[1].model_copy(update={"vacancy_diffusivity": found})
+    drawn = transport_panels(summary(4), runs)
+    assert drawn is not None
+    json.dumps(drawn, allow_nan=False)
+    low, high = drawn["arrhenius"]["dynamics"][1]["error"]
+    assert low is None and high == pytest.approx(np.log10(2e-4 / 9e-5), abs=1e-3)
 
 
 def test_report_charts_agree_with_the_result() -> None:

@@ -144,3 +144,13 @@ def test_a_point_leads_to_its_candidate(open_page: Open, site: Site) -> None:
     with page.expect_request(re.compile("/candidate\\?id=hm-")):
         page.mouse.click(star["x"] + star["width"] / 2, star["y"] + star["height"] / 2)
     page.wait_for_url(re.compile("/candidate"), wait_until="networkidle")
+
+
+def test_the_plot_follows_the_theme(open_page: Open, site: Site) -> None:
+    page = plotted(open_page(theme="light"))
+    title = page.locator("#scatter .xtitle")
+    before = title.evaluate("(text) => getComputedStyle(text).fill")
+    page.locator("#theme-switch").click()
+    expect(title).not_to_have_css("fill", before)
+    page.locator("#theme-switch").click()
+    expect(title).to_have_css("fill", before)

@@ -108,3 +108,24 @@ def test_what_is_not_needed_is_not_loaded(open_page: Open, site: Site) -> None:
     page.locator("#scatter").scroll_into_view_if_needed()
     expect(page.locator("#scatter .main-svg").first).to_be_visible(timeout=30_000)
     assert any("plotly" in address for address in asked)
+
+
+def test_messages_begin_like_sentences_but_names_and_units_stay(open_page: Open, site: Site) -> None:
+    wanted = {
+        "the server is away": "The server is away.",
+        "machine-learned gaps": "Machine-learned gaps.",
+        "no such campaign: x!": "No such campaign: x!",
+        "eV/atom is the unit": "eV/atom is the unit.",
+        "δ is 0.2": "δ is 0.2.",
+        "band_gap: no value": "band_gap: no value.",
+        "hm-00ff is gone": "hm-00ff is gone.",
+    }
+    said = open_page().page.evaluate(
+        """async (texts) => {
+          const page = document.querySelector("script[type=module]").src;
+          const { sentenceOf } = await import(new URL("notices.js", page));
+          return texts.map((text) => sentenceOf(text).join(""));
+        }""",
+        list(wanted),
+    )
+    assert said == list(wanted.values())

@@ -243,13 +243,14 @@ def _dynamics(dynamics: ArrheniusDoc | None, offset: float) -> list[dict[str, An
         if not value:
             continue
         log = float(np.log10(value))
-        ends = [float(np.log10(d)) for d in found.interval] if found.interval else [log, log]
+        ends = [float(np.log10(d)) if d > 0 else None for d in found.interval] if found.interval else [log, log]
         about = f"molecular dynamics, {point.temperature_K:.0f} K, {point.time_ps:.0f} ps, {point.n_hops} hops"
         drawn.append(
             {
                 "T": point.temperature_K,
                 "y": round(log + offset, 3),
-                "error": [round(log - ends[0], 3), round(ends[1] - log, 3)],
+                # An end at 0 has no place on a logarithmic axis.
+                "error": [None if end is None else round(abs(end - log), 3) for end in ends],
                 "bound": found.value is None,
                 "hover": about + (f"<br>upper bound: {plotly_text(found.reason or '')}" if found.value is None else ""),
             }

@@ -44,6 +44,8 @@ export function errorNotice(error, retry = null) {
 /** Return a message as a sentence: with a capital and a full stop; what stands in backquotes is code. */
 export function sentenceOf(text) {
   const plain = String(text).trim();
-  const whole = plain.charAt(0).toUpperCase() + plain.slice(1) + (/[.!?:]$/.test(plain) ? "" : ".");
+  // Only a word is capitalised: units, symbols, names and ids stay as they are.
+  const begun = plain.replace(/^[a-z]+(?:-[a-z]+)*(?=[\s.,:;!?]|$)/, (word) => word[0].toUpperCase() + word.slice(1));
+  const whole = begun + (/[.!?:]$/.test(plain) ? "" : ".");
   return whole.split(/`([^`]+)`/).map((part, order) => (order % 2 ? h("code", {}, part) : part));
 }

@@ -8,6 +8,9 @@ const VENDOR = new URL("../vendor/", import.meta.url);
 const MAP_STYLES = "9f215cf04c5486422605d13261cb87401f4e7763b6296af81e98efbc0130da53";
 const loaded = new Map();
 
+// One listener for all plots of the page: those that are gone are let go.
+onTheme(() => document.querySelectorAll(".js-plotly-plot").forEach((element) => element.redraw?.()));
+
 /** Load a script of the vendor folder once; fulfilled when it has run. */
 export function loadVendored(name) {
   if (!loaded.has(name)) {
@@ -44,10 +47,8 @@ export async function drawPlot(element, make, config = {}) {
       xaxis: { ...axis(colours), ...layout.xaxis }, yaxis: { ...axis(colours), ...layout.yaxis } },
       { responsive: true, displaylogo: false, displayModeBar: false, ...config });
   };
-  const known = element.redraw !== undefined;
   element.redraw = draw;
   await draw();
-  if (!known) onTheme(() => element.isConnected && element.redraw());
   return globalThis.Plotly;
 }
 

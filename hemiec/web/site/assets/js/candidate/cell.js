@@ -22,7 +22,7 @@ export function sitesOf(structure) {
     return {
       element: site.species[0].element,
       sublattice: ["A", "B", "X"].includes(label) ? label : "",
-      frac: site.abc.map((x) => x - Math.floor(x)),
+      frac: site.abc.map((x) => (x - Math.floor(x)) % 1), // -1e-17 less its floor rounds to 1
     };
   });
 }
