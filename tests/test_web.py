@@ -201,6 +201,8 @@ def test_leaderboards_saved_and_of_this_moment(
     status, text = problem(client, "leaderboards/current")
     assert status == 422 and "name a campaign" in text
     ok(client, "leaderboards/current", campaign=OTHER_CAMPAIGN)
+    monkeypatch.setattr(client.app.state.current, "waiting", 0)  # as if others were being ranked
+    assert problem(client, "leaderboards/current", campaign=OTHER_CAMPAIGN)[0] == 429
 
 
 # What is wrong

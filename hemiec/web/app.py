@@ -100,6 +100,7 @@ def create_app(
     app.state.reading = reading
     app.state.live = live
     app.state.diffs = Latest(_DIFFS, waiting=3)
+    app.state.current = Latest(0, waiting=3)
     app.state.private = token is not None
     handle_problems(app)
     describe(app, token=token is not None)

@@ -21,7 +21,7 @@ class Latest:
     Parameters
     ----------
     size
-        How many are kept.
+        How many are kept; with 0 each is made anew.
     waiting
         How many requests may wait for what is being made; what was made before is had without waiting.
     """

@@ -20,6 +20,7 @@ from hemiec.web.listing import send_listing
 from hemiec.web.models import CurrentLeaderboard, LeaderboardPage
 from hemiec.web.parameters import CurrentQuery, EntriesQuery, LeaderboardId, Listing
 from hemiec.web.problems import Problem
+from hemiec.web.ranking.latest import Latest
 from hemiec.web.reading import Read
 
 #: More candidates are not ranked while somebody waits.
@@ -56,7 +57,9 @@ def show_current(request: Request, read: Read, query: Annotated[CurrentQuery, Qu
     latest = max((doc.last_updated for doc in documents), default=None)
     # The time of the latest candidate, so that the answer stays the same while the candidates do.
     rules = DEFAULT.model_copy(update={"draws": _DRAWS})
-    ranked = rank(documents, rules, campaign=query.campaign, created_at=latest)
+    # It takes seconds: one at a time, and few may wait, so that others are answered meanwhile.
+    slow: Latest = request.app.state.current
+    ranked = slow.get(query.campaign, lambda: rank(documents, rules, campaign=query.campaign, created_at=latest))
     content = ranked.model_dump(mode="json", exclude={"entries": {"__all__": APART}})
     content["entries"] = content["entries"][: query.limit]
     return send_json(request, content | {"n_entries": n_entries})
