@@ -78,7 +78,7 @@ def made_up(base: pa.RecordBatch, n: int) -> Iterator[pa.RecordBatch]:
 
 def filled(database: Database, kept: KeptTable, n: int) -> dict[str, float]:
     """Fill store and file, unless they are; return what it took."""
-    found = kept.open(None)
+    found = kept.open(mark_of(database))
     if found is not None and len(found[0]) == n and database["candidates"].estimated_document_count() == BASE:
         return {"file_mb": kept.path.stat().st_size / 1e6}
     database["candidates"].delete_many({})
