@@ -184,7 +184,14 @@ def test_a_leaf_of_several_wrong_ones_is_not_hidden_by_the_first(tmp_path: Path)
         (GOOD, "", "expected a mapping of keys to values, got NoneType"),
         (GOOD, "[1]", "expected a mapping of keys to values, got list"),
         (GOOD, "a: [1", "not valid YAML"),
-        (GOOD, "name: x\ntitle: x\ncriteria: []", "criteria: "),
+        (GOOD, "name: x\ntitle: x\ncriteria: []", "criteria: expected at least 1, got 0."),
+        ("weight: 1", "weight: true", "criteria[0].weight: expected a number, got 'True'."),
+        ("best: 0, worst: 3", "best: -1.7e308, worst: 1.7e308", "criteria[0].best: expected values that differ by"),
+        (
+            "best: 0, worst: 3",
+            "transform: log, best: 1, worst: 1.0000000000000002",
+            "criteria[0].best: expected values that differ by more than 1e-09 of the larger",
+        ),
     ],
 )
 def test_wrong_definition_says_what_and_where(tmp_path: Path, old: str, new: str, expected: str) -> None:
@@ -198,6 +205,7 @@ def test_wrong_definition_says_what_and_where(tmp_path: Path, old: str, new: str
         ("window: [0.5, 1.5], ", "", "criteria[0].window: missing; expected the two values"),
         ("[0.5, 1.5]", "[1.5, 0.5]", "criteria[0].window: expected the lower value first, got 1.5 and 0.5."),
         ("[0.5, 1.5]", "[0.5]", "criteria[0].window[1]: missing."),
+        ("[0.1, 3]", "[0.4999999999999, 3]", "criteria[0].zero_at: expected values that differ by more than 1e-09"),
         ("[0.1, 3]", "[0.5, 3]", "zero_at: expected the first below the window, which begins at 0.5, got 0.5."),
         ("[0.1, 3]", "[0.1, 1]", "zero_at: expected the second above the window, which ends at 1.5, got 1."),
         ("[0.1, 3]", "[0.1, 3], best: 0", "criteria[0].best: goes with minimise and maximise alone"),

@@ -224,6 +224,8 @@ def test_the_table_shows_how_sure_a_rank_is(store: Database) -> None:
         (["--snapshot", "snap-0000000000000000"], "no snapshot 'snap-0000000000000000'"),
         (["--snapshot", "x", "--save"], "a snapshot is saved already"),
         (["--snapshot", "x", "--campaign", CAMPAIGN], "a snapshot is saved already"),
+        (["--campaign", CAMPAIGN[:-1]], f"did you mean {CAMPAIGN!r}?"),
+        (["--html", "a.html", "--png", "./a.html"], "--html and --png name the same file"),
         (["--json", "--csv"], "--json and --csv exclude each other"),
     ],
 )

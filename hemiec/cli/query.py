@@ -110,7 +110,7 @@ def _print_page(
     elif as_csv:
         _print_parts(csv_parts(fields, [rows]))
     else:
-        _print_table(rows, fields, f"{page.count:,}{' or more' if page.count_capped else ''} {collection}")
+        _print_table(rows, fields, _counted(page.count, collection, " or more" if page.count_capped else ""))
     if page.next is not None:
         click.echo(f"the next page: --after {page.next}", err=True)
 
@@ -134,10 +134,16 @@ def _print_all(query: Query, names: list[str] | None, as_csv: bool) -> None:
             click.echo()
 
 
+def _counted(n: int, collection: str, more: str = "") -> str:
+    """Return a count with what is counted, in the plural unless it is one."""
+    return f"{n:,}{more} {collection[:-1] if n == 1 else collection}"
+
+
 def _write_parquet(path: Path, query: Query, names: list[str] | None) -> None:
     with Results() as results:
         total = Found(results.database, query, None if names is None else tuple(names)).to_parquet(path)
-    click.echo(f"wrote {total:,} {query.collection} to {path} ({path.stat().st_size / 2**20:,.1f} MiB)", err=True)
+    size = f"{path.stat().st_size / 2**20:,.1f} MiB"
+    click.echo(f"wrote {_counted(total, query.collection)} to {path} ({size})", err=True)
 
 
 def _print_table(rows: list[list[Any]], fields: Mapping[str, Field], title: str) -> None:

@@ -78,6 +78,7 @@ def rank(
         raise InputError(
             "a snapshot is saved already, with the candidates it has.", mend="leave --save and --campaign out"
         )
+    _require_different({"--html": html, "--parquet": parquet, "--latex": latex, "--png": png})
     rules = _rules(definition, where, weights, {"draws": draws, "top": top, "seed": seed})
     background = None
     if snapshot is not None:
@@ -232,6 +233,16 @@ def _are_in(documents: Sequence[CandidateDoc], snapshot: Snapshot) -> bool:
 def _say_chosen(n: int, rules: LeaderboardDefinition) -> None:
     if rules.where:
         click.echo(f"candidates that fulfil {rules.where}: {n}", err=True)
+
+
+def _require_different(files: Mapping[str, Path | None]) -> None:
+    seen: dict[Path, str] = {}
+    for option, path in files.items():
+        if path is None:
+            continue
+        other = seen.setdefault(path.absolute(), option)
+        if other != option:
+            raise InputError(f"{other} and {option} name the same file, {path}.", mend="give each a file of its own")
 
 
 def _write_files(leaderboard: LeaderboardDoc, files: Mapping[str, Path | None]) -> None:

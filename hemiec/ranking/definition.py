@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -21,6 +22,9 @@ from hemiec.schemas.validation import read_yaml
 
 _SUFFIXES = (".yaml", ".yml")
 _WEIGHT = re.compile(r"(\w+)\s*[=:]\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+#: Fixed values of a scale that differ by a smaller share of the larger one are taken for a slip.
+_RESOLVED = 1e-9
+_FAR_APART = f"expected values that differ by more than {_RESOLVED:g} of the larger, and by less than 1e308"
 _MEND = "copy one of analysis/leaderboards/*.yaml, or name a shipped one: "
 
 
@@ -197,6 +201,8 @@ def _range_problems(criterion: Criterion) -> Iterator[str]:
         yield (
             f"best: to {criterion.direction}, expected best {relation} worst, got best {best:g} and worst {worst:g}."
         )
+    elif not _apart(best, worst):
+        yield f"best: {_FAR_APART}; got best {best!r} and worst {worst!r}."
 
 
 def _target_problems(criterion: Criterion) -> Iterator[str]:
@@ -216,6 +222,14 @@ def _target_problems(criterion: Criterion) -> Iterator[str]:
         yield f"zero_at: expected the first below the window, which begins at {low:g}, got {below:g}."
     if above is not None and above <= high:
         yield f"zero_at: expected the second above the window, which ends at {high:g}, got {above:g}."
+    for value, end in ((below, low), (above, high)):
+        if value not in (None, end) and not _apart(value, end):
+            yield f"zero_at: {_FAR_APART}; got {value!r} beside the window's {end!r}."
+
+
+def _apart(a: float, b: float) -> bool:
+    """Return whether values between two can be told from them, and their difference has a place in a float."""
+    return math.isfinite(a - b) and abs(a - b) > _RESOLVED * max(abs(a), abs(b))
 
 
 def _log_problems(criterion: Criterion) -> Iterator[str]:
@@ -252,6 +266,8 @@ def _explain(details: ErrorDetails) -> str:
         return f"{parent + ': ' if parent else ''}unknown key {key!r}; {did_you_mean(key, known)}"
     if details["type"] == "missing":
         return f"{field}: missing."
+    if details["type"] == "too_short":
+        return f"{field}: expected at least {details['ctx']['min_length']}, got {details['ctx']['actual_length']}."
     if details["type"] == "literal_error":
         choices = re.findall("'([^']+)'", str(details.get("ctx", {}).get("expected")))
         listed = f"{', '.join(choices[:-1])} or {choices[-1]}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from hemiec.schemas.quantity import Document
 
@@ -44,6 +45,14 @@ class Criterion(Document):
     standard_uncertainty: float | None = Field(
         None, gt=0, description="Taken for values without an interval of their own, in the property's unit."
     )
+
+    @field_validator("best", "worst", "weight", "standard_uncertainty", mode="before")
+    @classmethod
+    def _no_truth(cls, value: object) -> object:
+        """Refuse true and false, which would count as 1 and 0."""
+        if isinstance(value, bool):
+            raise PydanticCustomError("float_type", "Input should be a number")
+        return value
 
     @model_validator(mode="before")
     @classmethod

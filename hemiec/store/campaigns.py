@@ -32,10 +32,13 @@ def read_header(database: Database, name: str, fields: Document | None = None) -
     """
     header = database["campaigns"].find_one({"name": name}, fields)
     if header is None:
-        known = database["campaigns"].distinct("name")
-        hint = did_you_mean(name, known) if known else "none was submitted to this store yet."
-        raise InputError(f"no campaign {name!r} in the store; {hint}")
+        raise _no_campaign(name, database["campaigns"].distinct("name"))
     return header
+
+
+def _no_campaign(name: str, known: Collection[str]) -> InputError:
+    hint = did_you_mean(name, known) if known else "none was submitted to this store yet."
+    return InputError(f"no campaign {name!r} in the store; {hint}")
 
 
 def require_campaign(database: Database, name: str) -> None:
@@ -46,8 +49,10 @@ def require_campaign(database: Database, name: str) -> None:
     InputError
         If neither is so.
     """
-    if database["candidates"].find_one({"campaigns": name}, {"_id": 1}) is None:
-        read_header(database, name, {"name": 1})
+    named = database["candidates"].find_one({"campaigns": name}, {"_id": 1})
+    if named is None and database["campaigns"].find_one({"name": name}, {"_id": 1}) is None:
+        known = {*database["campaigns"].distinct("name"), *database["candidates"].distinct("campaigns")}
+        raise _no_campaign(name, known)
 
 
 def read_campaign(database: Database, name: str, plan_fields: Document | None = None) -> Document:
