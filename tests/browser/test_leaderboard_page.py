@@ -117,6 +117,23 @@ def test_a_slider_that_is_dragged_for_long_leaves_its_address(open_page: Open, s
     assert query(page) == {"weights": "band_gap:3"}
 
 
+def test_back_from_a_link_followed_right_after_a_slider_finds_its_last_weight(open_page: Open, site: Site) -> None:
+    page = open_page().page
+    ready(page)
+    page.evaluate("""() => {
+      const slider = document.querySelector("#weights input[type=range]");
+      for (const weight of ["2", "3", "4.5"]) {
+        slider.value = weight;
+        slider.dispatchEvent(new Event("input", { bubbles: true }));
+      }
+      document.querySelector("tbody .label a").click();
+    }""")
+    expect(page).to_have_url(re.compile("candidate"))
+    page.go_back()
+    expect(page.get_by_role("slider", name="Band gap")).to_have_value("4.5")
+    assert query(page) == {"weights": "band_gap:4.5"}
+
+
 def test_only_the_newest_question_is_shown(open_page: Open, site: Site) -> None:
     page = open_page().page
     ready(page)

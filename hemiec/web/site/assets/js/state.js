@@ -24,6 +24,7 @@ export class State {
   constructor(first) {
     this.#first = first;
     this.#now = this.#read();
+    addEventListener("pagehide", () => this.#write("replaceState"));
   }
 
   /** Return the value of a name. */
