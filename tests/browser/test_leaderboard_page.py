@@ -134,6 +134,57 @@ def test_back_from_a_link_followed_right_after_a_slider_finds_its_last_weight(op
     assert query(page) == {"weights": "band_gap:4.5"}
 
 
+def test_a_link_within_the_page_is_no_step_back(open_page: Open, site: Site) -> None:
+    page = open_page().page
+    ready(page)
+    page.evaluate("""() => {
+      const slider = document.querySelector("#weights input[type=range]");
+      for (const weight of ["2", "4.5"]) {
+        slider.value = weight;
+        slider.dispatchEvent(new Event("input", { bubbles: true }));
+      }
+      document.querySelector(".skip").click();
+    }""")
+    shown_is(page, asked(site, limit=50, weights="band_gap:4.5")["rows"])
+    expect(page).to_have_url(re.compile("4.5"))
+    expect(page.get_by_role("slider", name="Band gap")).to_have_value("4.5")
+
+
+def test_an_address_that_nothing_has_changed_stays_as_it_came(open_page: Open, site: Site) -> None:
+    page = open_page("/?from=elsewhere#scatter").page
+    ready(page)
+    page.locator("tbody .label a").first.click()
+    expect(page).to_have_url(re.compile("candidate"))
+    page.go_back()
+    expect(page).to_have_url(f"{site.address}/?from=elsewhere#scatter")
+
+
+def test_intervals_are_those_of_the_rows_that_are_shown(open_page: Open, site: Site) -> None:
+    drawn: list[str] = []
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if "band_gap%3A2" in route.request.url and "uncertainty" not in route.request.url:
+            held.append(route)
+        else:
+            route.fallback()
+
+    page = open_page().page
+    ready(page)
+    page.on("request", lambda request: drawn.append(request.url) if "ranking/uncertainty" in request.url else None)
+    page.route("**/api/v1/ranking?*", hold)
+    slider = page.get_by_role("slider", name="Band gap")
+    with page.expect_response(re.compile(r"/ranking\?.*band_gap%3A3")):
+        slider.fill("3")
+    slider.fill("2")
+    page.wait_for_timeout(800)
+    assert len(held) == 1
+    assert not [address for address in drawn if "band_gap%3A2" in address]
+    with page.expect_request(re.compile(r"uncertainty\?.*band_gap%3A2")):
+        held[0].continue_()
+    shown_is(page, asked(site, limit=50, weights="band_gap:2")["rows"])
+
+
 def test_only_the_newest_question_is_shown(open_page: Open, site: Site) -> None:
     page = open_page().page
     ready(page)

@@ -28,6 +28,8 @@ const state = new State({
 const asked = { ranking: new Latest(), uncertainty: new Latest(), elements: new Latest() };
 let book = { documents: [], properties: [] };
 let shown = null;
+/** What the list that is shown was asked with. */
+let shownFor = null;
 
 /** The parts of the page; each is given the state and calls `change` when the visitor changes it. */
 const parts = {};
@@ -102,16 +104,18 @@ function pageOf() {
 }
 
 async function loadRanking() {
+  const page = pageOf();
   const signal = asked.ranking.next();
-  asked.uncertainty.stop();
   parts.table.busy(true);
   try {
-    shown = await get("ranking", pageOf(), { signal, onWait: showWaiting });
+    shown = await get("ranking", page, { signal, onWait: showWaiting });
   } catch (error) {
     if (isAborted(error)) return;
     showRefusal(error);
     return;
   }
+  shownFor = page;
+  asked.uncertainty.stop(); // it was of the rows before
   if (shown.rows.length === 0 && state.get("first") > 0) {
     state.set({ first: 0 });
     await loadRanking();
@@ -126,7 +130,7 @@ async function loadUncertainty() {
   if (!shown || shown.rows.every((row) => row.rank === null)) return;
   const signal = asked.uncertainty.next();
   try {
-    parts.table.showUncertainty(await get("ranking/uncertainty", pageOf(), { signal }));
+    parts.table.showUncertainty(await get("ranking/uncertainty", shownFor, { signal }));
   } catch (error) {
     if (!isAborted(error)) parts.table.showUncertaintyError(error);
   }
@@ -180,6 +184,7 @@ function showRefusal(error) {
     return;
   }
   shown = null;
+  asked.uncertainty.stop();
   // Without the definitions there is nothing to rank by.
   parts.table.showError(error, parts.rules ? loadRanking : () => location.reload());
   replace(byId("summary"), "No ranking to show.");

@@ -19,12 +19,14 @@ const WRITE_EVERY = 200;
 export class State {
   #first;
   #now;
-  #replaceSoon = throttled(() => this.#write("replaceState"), WRITE_EVERY);
+  #search = location.search;
+  #waiting = false;
+  #replaceSoon = throttled(() => this.#flush(), WRITE_EVERY);
 
   constructor(first) {
     this.#first = first;
     this.#now = this.#read();
-    addEventListener("pagehide", () => this.#write("replaceState"));
+    addEventListener("pagehide", () => this.#flush());
   }
 
   /** Return the value of a name. */
@@ -44,10 +46,14 @@ export class State {
    * @param {object} [how] `push` makes a step that the browser's Back undoes; else the address is replaced, soon.
    */
   set(changes, { push = false } = {}) {
-    if (push) this.#write("replaceState"); // what has changed so far belongs to the step before
+    if (push) this.#flush(); // what has changed so far belongs to the step before
     Object.assign(this.#now, changes);
-    if (push) this.#write("pushState");
-    else this.#replaceSoon();
+    if (push) {
+      this.#write("pushState", this.address());
+    } else {
+      this.#waiting = true;
+      this.#replaceSoon();
+    }
   }
 
   /** Return all values to those at first, but some. */
@@ -67,17 +73,25 @@ export class State {
     return location.pathname + (query.size ? `?${query}` : "");
   }
 
-  /** Call a function whenever the visitor goes back or forth. */
+  /** Call a function whenever the visitor goes back or forth to another state; links within the page are none. */
   onBack(action) {
     addEventListener("popstate", () => {
+      if (location.search === this.#search) return;
+      this.#waiting = false;
+      this.#search = location.search;
       this.#now = this.#read();
       action();
     });
   }
 
-  #write(how) {
-    const address = this.address();
-    if (address !== location.pathname + location.search) history[how](null, "", address);
+  #flush() {
+    if (this.#waiting) this.#write("replaceState", this.address() + location.hash);
+  }
+
+  #write(how, address) {
+    this.#waiting = false;
+    if (address !== location.pathname + location.search + location.hash) history[how](null, "", address);
+    this.#search = location.search;
   }
 
   #read() {
