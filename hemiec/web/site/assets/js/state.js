@@ -21,12 +21,14 @@ export class State {
   #now;
   #search = location.search;
   #waiting = false;
+  #actions = [];
   #replaceSoon = throttled(() => this.#flush(), WRITE_EVERY);
 
   constructor(first) {
     this.#first = first;
     this.#now = this.#read();
     addEventListener("pagehide", () => this.#flush());
+    addEventListener("popstate", () => this.#follow());
   }
 
   /** Return the value of a name. */
@@ -75,13 +77,15 @@ export class State {
 
   /** Call a function whenever the visitor goes back or forth to another state; links within the page are none. */
   onBack(action) {
-    addEventListener("popstate", () => {
-      if (location.search === this.#search) return;
-      this.#waiting = false;
-      this.#search = location.search;
-      this.#now = this.#read();
-      action();
-    });
+    this.#actions.push(action);
+  }
+
+  #follow() {
+    if (location.search === this.#search) return;
+    this.#waiting = false;
+    this.#search = location.search;
+    this.#now = this.#read();
+    for (const action of this.#actions) action();
   }
 
   #flush() {
