@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from monty.json import MontyDecoder
 from hemiec.cli.build import build as build_command
 from hemiec.composition.candidate import make_candidate
 from hemiec.settings import Settings, load_settings
-from hemiec.store.building import builder, inputs
+from hemiec.store.building import builder, inputs, writing
 from hemiec.store.building.builder import CandidateBuilder, build
 from hemiec.store.building.orphans import find_orphans
 from hemiec.store.campaigns import drop_other_plans, write_plans
@@ -136,6 +136,30 @@ def test_a_builder_with_an_older_view_does_not_overwrite_a_newer_document(
     slow.finalize()
     assert slow.built == 0
     assert content(database) == newer
+    assert build(database) == 0
+
+
+def test_a_builder_that_is_held_up_between_clock_and_parts_leaves_those_of_another_one(
+    database: Database, made: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = CandidateBuilder()
+    slow.database = database
+    items = [slow.process_item(item) for item in slow.get_items()]
+    clock = writing.server_time
+
+    def held_up(of: Database) -> datetime:
+        now = clock(of)
+        monkeypatch.setattr(writing, "server_time", clock)
+        time.sleep(0.01)
+        finish(database, made, "gap", moment=STARTED + timedelta(days=1))
+        assert build(database) == 2
+        return now
+
+    monkeypatch.setattr(writing, "server_time", held_up)
+    slow.update_targets(items)
+    slow.finalize()
+    assert slow.built == 0
+    consistent(database)
     assert build(database) == 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo import ReplaceOne
@@ -31,6 +31,8 @@ PARTS = {
     "optimade": "id",
 }
 FAILURES = "build_failures"
+#: What is later by less was not written by a wrong clock, but by another pass while this one was held up.
+_HELD_UP = timedelta(minutes=1)
 _DUPLICATE, _INVALID = 11000, 121
 
 
@@ -88,7 +90,7 @@ def write_references(database: Database, documents: Sequence[Document]) -> None:
 
 def written_since(database: Database, ids: Iterable[str], moment: datetime) -> list[str]:
     """Return which of some candidates a pass wrote that started later."""
-    later = {"$gt": text_of(moment), "$lte": text_of(server_time(database))}
+    later = {"$gt": text_of(moment), "$lte": text_of(server_time(database) + _HELD_UP)}
     found = database["candidates"].find(
         {"candidate_id": {"$in": list(ids)}, "last_updated": later}, {"candidate_id": 1}
     )
@@ -130,7 +132,7 @@ def _replace(
 
 def _not_later(moment: str, now: datetime) -> Document:
     """Return the filter of documents of a pass or earlier ones; one from the future was written by a wrong clock."""
-    return {"$or": [{"last_updated": {"$lte": moment}}, {"last_updated": {"$gt": text_of(now)}}]}
+    return {"$or": [{"last_updated": {"$lte": moment}}, {"last_updated": {"$gt": text_of(now + _HELD_UP)}}]}
 
 
 def _refusal(collection: str, error: Document) -> str | None:
